@@ -1,0 +1,64 @@
+# treering: `make demo` and `make test` need Python 3.11+ and make, and install the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEBIAN := git rsync strace attr acl e2fsprogs
+
+.PHONY: help demo test test-long lint bench clean venv typecheck-links debian
+
+help:
+	@echo 'make demo       install into .venv, then version and replicate real files'
+	@echo 'make test       install into .venv, then run all but the long tests'
+	@echo 'make test-long  the crash, fuzz and scale runs'
+	@echo 'make lint       ruff, mypy --strict, import-linter'
+	@echo 'make bench      measure against restic (see docs/performance.md)'
+
+# A bare Debian has python3 without venv; install it when we may, else say what is missing.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'treering needs Python 3.11 or newer (set PYTHON=...)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || \
+	  { echo 'the venv module is missing: install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+venv: $(VENV)/.installed
+
+# What the tests drive beside treering itself. Installed when we may.
+debian:
+	@missing=''; for p in git rsync strace setfattr setfacl mkfs.ext4; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -qq && apt-get install -y -qq $(DEBIAN) >/dev/null; } || \
+	  { echo "the tests need:$$missing (Debian: apt-get install $(DEBIAN))" >&2; exit 1; }; fi
+
+demo: $(VENV)/.installed
+	@$(BIN)/python docs/demo.py $(BIN)/treering
+
+test: $(VENV)/.installed debian
+	$(BIN)/pytest
+
+test-long: $(VENV)/.installed debian
+	$(BIN)/pytest -m 'long or not long' --timeout 7200
+
+bench: $(VENV)/.installed
+	$(BIN)/python tests/benchmarks/run.py
+
+typecheck-links:
+	@mkdir -p .typecheck/treering
+	@for p in cli store tracker; do ln -sfn ../../$$p .typecheck/treering/$$p; done
+
+lint: $(VENV)/.installed typecheck-links
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf $(VENV) .typecheck build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
