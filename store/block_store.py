@@ -1,0 +1,389 @@
+"""The block store: objects by key, over packs and the block index.
+
+Reading verifies every object against its id; one that fails leaves the index at once, so that the
+next commit or push stores it again. Writing goes through an `ObjectWriter`, one per command:
+workers *claim* keys (so that no object is compressed twice), one thread appends records, a
+background thread seals full packs. Durability order: a pack is durable under its name before the
+index knows it.
+
+Packs of one writer: blocks and nodes apart, so that browsing never touches data packs; as long as
+a writer has stored less than 4 MiB in all, its nodes wait in memory, and join the blocks in one
+pack if it stays so.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from .block_index import BlockIndex, Location
+from .codec import Codec
+from .errors import Corrupt, NotFound, StorageError, storage_error
+from .ids import NODE_PREFIX, Key, NodeId, block_key, key_name, node_id, node_key, object_id
+from .packfile import (
+    PACK_SIZE,
+    RECORD_HEADER,
+    FooterEntry,
+    PackWriter,
+    Record,
+    check_record_header,
+    pack_file_name,
+)
+
+MAX_OPEN_PACKS: Final = 64
+SMALL_COMMIT: Final = 4 << 20
+READ_SPAN: Final = 4 << 20
+READ_GAP: Final = 64 << 10
+NODE_CACHE_BYTES: Final = 16 << 20
+PENDING_SEALS: Final = 2
+
+
+class PackFiles:
+    """Open descriptors of packs, bounded. Thread-safe; a descriptor in use is never closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._open: OrderedDict[bytes, _OpenPack] = OrderedDict()
+
+    def read(self, name: bytes, length: int, offset: int) -> bytes:
+        """`length` bytes at `offset` of a pack; Corrupt when the pack is missing or shorter."""
+        pack = self._borrow(name)
+        try:
+            content = os.pread(pack.descriptor, length, offset)
+        except OSError as error:
+            raise storage_error(f"reading pack {name.hex()[:12]}", error) from error
+        finally:
+            self._give_back(pack)
+        if len(content) != length:
+            raise Corrupt(f"pack {name.hex()[:12]} is cut short")
+        return content
+
+    def close(self) -> None:
+        with self._lock:
+            for pack in self._open.values():
+                os.close(pack.descriptor)
+            self._open.clear()
+
+    def _borrow(self, name: bytes) -> _OpenPack:
+        with self._lock:
+            pack = self._open.get(name)
+            if pack is None:
+                path = self.folder / pack_file_name(name)
+                try:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError as error:
+                    raise Corrupt(
+                        f"pack {name.hex()[:12]} is missing", hint="see: treering fsck"
+                    ) from error
+                except OSError as error:
+                    raise storage_error(f"opening pack {name.hex()[:12]}", error) from error
+                pack = self._open[name] = _OpenPack(descriptor)
+                self._shrink()
+            self._open.move_to_end(name)
+            pack.users += 1
+            return pack
+
+    def _give_back(self, pack: _OpenPack) -> None:
+        with self._lock:
+            pack.users -= 1
+
+    def _shrink(self) -> None:
+        for name in [name for name, pack in self._open.items() if not pack.users]:
+            if len(self._open) <= MAX_OPEN_PACKS:
+                return
+            os.close(self._open.pop(name).descriptor)
+
+
+class _OpenPack:
+    __slots__ = ("descriptor", "users")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.users = 0
+
+
+class BlockStore:
+    """Objects by key. Reading is safe from any thread; `on_bad` is called, from the thread that
+    met it, when an object was found bad and has left the index."""
+
+    def __init__(
+        self,
+        packs: Path,
+        tmp: Path,
+        index: BlockIndex,
+        codec: Codec,
+        on_bad: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_bad = on_bad
+        self.packs = packs
+        self.tmp = tmp
+        self.index = index
+        self.codec = codec
+        self.files = PackFiles(packs)
+        self._nodes: OrderedDict[bytes, bytes] = OrderedDict()
+        self._nodes_size = 0
+        self._nodes_lock = threading.Lock()
+
+    def close(self) -> None:
+        self.files.close()
+        self.index.close()
+
+    def node(self, identity: bytes) -> bytes:
+        """The plain bytes of a node, from a small cache where it is there."""
+        with self._nodes_lock:
+            plain = self._nodes.get(identity)
+            if plain is not None:
+                self._nodes.move_to_end(identity)
+                return plain
+        plain = self.get(node_key(identity))
+        self._remember(identity, plain)
+        return plain
+
+    def _remember(self, identity: bytes, plain: bytes) -> None:
+        with self._nodes_lock:
+            if identity not in self._nodes:
+                self._nodes[identity] = plain
+                self._nodes_size += len(plain)
+            while self._nodes_size > NODE_CACHE_BYTES:
+                _, dropped = self._nodes.popitem(last=False)
+                self._nodes_size -= len(dropped)
+
+    def block(self, identity: bytes) -> bytes:
+        return self.get(block_key(identity))
+
+    def get(self, key: bytes) -> bytes:
+        """The verified plain bytes of one object. NotFound when it is absent, Corrupt when bad."""
+        return self.expand(self.record(key))
+
+    def record(self, key: bytes) -> Record:
+        """One object as stored, its header checked, its content not."""
+        (location,) = self.index.locate([key])
+        if location is None:
+            raise self._absent(key)
+        return self._record_at(key, location)
+
+    def _record_at(self, key: bytes, location: Location) -> Record:
+        name = self.index.pack_name(location.pack)
+        length = RECORD_HEADER.size + location.stored
+        raw = self._read(key, name, length, location.offset - RECORD_HEADER.size)
+        return self._cut(key, location, raw, 0)
+
+    def _read(self, key: bytes, name: bytes, length: int, offset: int) -> bytes:
+        try:
+            return self.files.read(name, length, offset)
+        except Corrupt as error:
+            raise self.bad(key, error) from error
+
+    def _cut(self, key: bytes, location: Location, raw: bytes, start: int) -> Record:
+        begin = start + RECORD_HEADER.size
+        entry = FooterEntry(Key(key), location.codec, *location[2:])
+        try:
+            check_record_header(raw[start:begin], entry)
+        except Corrupt as error:
+            raise self.bad(key, error) from error
+        payload = raw[begin : begin + location.stored]
+        return Record(Key(key), location.codec, location.plain, payload)
+
+    def expand(self, record: Record) -> bytes:
+        """The plain bytes of a record of this store, verified; an object found bad leaves the
+        index."""
+        try:
+            return expand(self.codec, record)
+        except Corrupt as error:
+            raise self.bad(record.key, error) from error
+
+    def bad(self, key: bytes, error: Corrupt) -> Corrupt:
+        """Take a bad object out of the index, where we may; the error to raise."""
+        try:
+            if self.index.forget([key]):
+                self._on_bad()
+        except (Corrupt, StorageError):
+            pass
+        return Corrupt(
+            f"{key_name(key)[:18]} is damaged: {error.message}",
+            hint="see what it belongs to with: treering fsck --read-data",
+        )
+
+    def _absent(self, key: bytes) -> NotFound:
+        return NotFound(f"{key_name(key)[:18]} is not in this repository")
+
+    def stream(self, keys: Sequence[bytes]) -> Iterator[Record]:
+        """The records of `keys` in the order in which they lie on disk, near ones read at once.
+        NotFound for the first that is absent."""
+        located: list[tuple[int, int, bytes, Location]] = []
+        for key, location in zip(keys, self.index.locate(keys), strict=True):
+            if location is None:
+                raise self._absent(key)
+            located.append((location.pack, location.offset, key, location))
+        located.sort()
+        for run in _runs(located):
+            first, last = run[0][3], run[-1][3]
+            start = first.offset - RECORD_HEADER.size
+            length = last.offset + last.stored - start
+            name = self.index.pack_name(first.pack)
+            raw = self._read(run[0][2], name, length, start)
+            for _, offset, key, location in run:
+                yield self._cut(key, location, raw, offset - RECORD_HEADER.size - start)
+
+
+def expand(codec: Codec, record: Record) -> bytes:
+    """The plain bytes of a record, which must have the record's id. Corrupt otherwise."""
+    plain = codec.expand(record.codec, record.payload, record.plain_length)
+    if object_id(record.key[0], plain) != record.key[1:]:
+        raise Corrupt("its content does not have its id")
+    return plain
+
+
+def _runs(
+    located: list[tuple[int, int, bytes, Location]],
+) -> Iterator[list[tuple[int, int, bytes, Location]]]:
+    """Groups of neighbours in one pack that are worth one read."""
+    run: list[tuple[int, int, bytes, Location]] = []
+    start = end = 0
+    for item in located:
+        pack, offset, _, location = item
+        near = run and run[-1][0] == pack and offset - end <= READ_GAP
+        if not near or offset + location.stored - start > READ_SPAN:
+            if run:
+                yield run
+            run, start = [], offset
+        run.append(item)
+        end = offset + location.stored
+    if run:
+        yield run
+
+
+class ObjectWriter:
+    """Stores objects for one command.
+
+    `claim` may be called from any thread; `append`, `put_node`, `finish` and `abort` from one.
+    Nothing is acknowledged before `finish` returns: then all is durable and indexed.
+    """
+
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._pending: set[bytes] = set()
+        self._blocks: PackWriter | None = None
+        self._nodes: PackWriter | None = None
+        self._waiting: list[Record] = []
+        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
+        self._seals: list[Future[None]] = []
+        self.stored_bytes = 0
+        self.stored_objects = 0
+        self.packs: list[bytes] = []
+
+    def claim(self, keys: Sequence[bytes]) -> list[bool]:
+        """For each key whether the caller has to store it: True at most once for each object that
+        is not there yet. Who gets True must append it, or the command must fail."""
+        present = self._store.index.present(keys)
+        wanted = []
+        with self._lock:
+            pending = self._pending
+            for key, there in zip(keys, present, strict=True):
+                mine = not there and key not in pending
+                if mine:
+                    pending.add(key)
+                wanted.append(mine)
+        return wanted
+
+    def put_node(self, plain: bytes) -> NodeId:
+        """Store a node if it is new; its id."""
+        identity = node_id(plain)
+        key = node_key(identity)
+        if self.claim([key])[0]:
+            codec, payload = self._store.codec.compress(plain)
+            self.append([Record(key, codec, len(plain), payload)])
+        return identity
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Append claimed records, in this order."""
+        for record in records:
+            self.stored_bytes += len(record.payload)
+            self.stored_objects += 1
+            if record.key[:1] == NODE_PREFIX:
+                self._append_node(record)
+            else:
+                self._blocks = self._append_to(self._blocks, record)
+
+    def _append_node(self, record: Record) -> None:
+        if self._nodes is None and self.stored_bytes < SMALL_COMMIT:
+            self._waiting.append(record)
+            return
+        for waiting in (*self._waiting, record):
+            self._nodes = self._append_to(self._nodes, waiting)
+        self._waiting = []
+
+    def _append_to(self, writer: PackWriter | None, record: Record) -> PackWriter | None:
+        try:
+            if writer is None:
+                writer = PackWriter(self._store.tmp)
+            writer.append(record)
+        except OSError as error:
+            raise storage_error("writing a pack", error) from error
+        if writer.size >= PACK_SIZE:
+            self._seal_in_background(writer)
+            return None
+        return writer
+
+    def _seal_in_background(self, writer: PackWriter) -> None:
+        while len(self._seals) >= PENDING_SEALS:
+            self._seals.pop(0).result()
+        self._seals.append(self._sealer.submit(self._seal, writer))
+
+    def _seal(self, writer: PackWriter) -> None:
+        try:
+            name = writer.seal(self._store.packs)
+        except OSError as error:
+            writer.discard()
+            raise storage_error("writing a pack", error) from error
+        self._store.index.add_pack(name, writer.entries)
+        self.packs.append(name)
+        with self._lock:
+            self._pending.difference_update([entry.key for entry in writer.entries])
+
+    def flush(self) -> None:
+        """Seal what is open: all that was appended is durable, indexed and readable on return."""
+        if self._blocks is None and self._nodes is None and not self._waiting:
+            self._drain()
+            return
+        small = self.stored_bytes < SMALL_COMMIT
+        for record in self._waiting:
+            if small:
+                self._blocks = self._append_to(self._blocks, record)
+            else:
+                self._nodes = self._append_to(self._nodes, record)
+        self._waiting = []
+        writers = [writer for writer in (self._blocks, self._nodes) if writer is not None]
+        self._blocks = self._nodes = None
+        for writer in writers:
+            self._seal_in_background(writer)
+        self._drain()
+
+    def finish(self) -> None:
+        """Make everything durable and indexed. The writer is done."""
+        self.flush()
+        self._sealer.shutdown()
+
+    def abort(self) -> None:
+        """End without acknowledging anything: what was appended is sealed if the disk allows, so
+        that the next run finds it, and left to salvage or deleted if not. Never raises."""
+        try:
+            self.flush()
+        except (StorageError, Corrupt):
+            for writer in (self._blocks, self._nodes):
+                if writer is not None:
+                    writer.discard()
+        finally:
+            self._blocks = self._nodes = None
+            self._sealer.shutdown()
+
+    def _drain(self) -> None:
+        while self._seals:
+            self._seals.pop(0).result()

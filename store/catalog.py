@@ -1,0 +1,138 @@
+"""The catalog: the SQLite database of what is not content.
+
+Everything in it mirrors something that is truth elsewhere (packs, history, `marks/`) or saves time
+(the scan state); losing it loses nothing but time. It is therefore in WAL mode with
+synchronous=NORMAL: a power cut may take its last transactions, never its integrity.
+
+sqlite-utils creates and migrates the schema and serves reports; it takes 0.2 s and more to import,
+so it is imported only when there is something to migrate. Hot paths use `conn`, the stdlib's
+connection. A catalog belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .errors import Corrupt, StorageError, UnsupportedFormat
+from .marks import MarkLog
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+HELD_LEVELS: Final = ("none", "nodes", "whole")
+
+
+def _first(db: Database) -> None:
+    db.table("packs").create({"name": bytes, "size": int, "blocks": int, "nodes": int}, pk="name")
+    db.table("held").create({"root": bytes, "level": str}, pk="root")
+    finalized = {"seq": int, "time": int, "ref": str, "old": str, "new": str}
+    db.table("finalized").create(finalized, pk="seq")
+    db.table("mirrored").create({"mark": str, "offset": int}, pk="mark")
+    db.table("facts").create({"name": str, "value": bytes}, pk="name")
+    db.execute(
+        "create table scan_state (folder integer not null, last blob not null, data blob not null,"
+        " primary key (folder, last)) without rowid"
+    )
+    db.execute("create table unrestored (path blob primary key, data blob) without rowid")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+"""One function a schema version; never edited once released, only added to."""
+
+
+@contextmanager
+def sqlite_errors() -> Iterator[None]:
+    """Turns SQLite's errors into ours: damage is Corrupt, the disk's refusals StorageError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"catalog: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Corrupt(
+            f"catalog: {error}",
+            hint="it holds nothing that is not elsewhere: delete catalog.db and run it again",
+        ) from error
+
+
+class Catalog:
+    """The open catalog at `path`, made or migrated if need be (`writable=False` does neither)."""
+
+    def __init__(self, path: Path, *, writable: bool = True) -> None:
+        with sqlite_errors():
+            uri = f"{path.absolute().as_uri()}?mode={'rwc' if writable else 'ro&immutable=1'}"
+            self.conn = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
+            if writable:
+                path.chmod(0o600)
+                self.conn.execute("pragma journal_mode=wal")
+                self.conn.execute("pragma synchronous=normal")
+            self._migrate(writable)
+
+    def _migrate(self, writable: bool) -> None:
+        (version,) = self.conn.execute("pragma user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise UnsupportedFormat(
+                f"the catalog has schema {version}; this treering knows {len(MIGRATIONS)}",
+                hint="use a newer treering, or delete catalog.db: it is rebuilt",
+            )
+        if version == len(MIGRATIONS) or not writable:
+            return
+        import sqlite_utils  # slow to import, needed once in a repository's life
+
+        self.conn.execute("begin immediate")
+        try:
+            (version,) = self.conn.execute("pragma user_version").fetchone()
+            for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+                migration(sqlite_utils.Database(self.conn))
+                self.conn.execute(f"pragma user_version={number}")
+        except BaseException:
+            self.conn.execute("rollback")
+            raise
+        self.conn.execute("commit")
+
+    def close(self) -> None:
+        self.conn.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, one writer at a time over all processes."""
+        with sqlite_errors():
+            self.conn.execute("begin immediate")
+            try:
+                yield self.conn
+            except BaseException:
+                self.conn.execute("rollback")
+                raise
+            self.conn.execute("commit")
+
+    def mirror(
+        self, name: str, log: MarkLog, apply: Callable[[sqlite3.Connection, list[str]], None]
+    ) -> None:
+        """Bring a table up to date with a mark log: `apply` is called for each record not seen."""
+        with sqlite_errors():
+            row = self.conn.execute("select offset from mirrored where mark=?", (name,)).fetchone()
+        found = list(log.read(row[0] if row else 0))
+        if not found:
+            return
+        with self.transaction() as conn:
+            for fields, _ in found:
+                apply(conn, fields)
+            conn.execute("insert or replace into mirrored values (?, ?)", (name, found[-1][1]))
+
+    def fact(self, name: str) -> bytes | None:
+        """A remembered value, by name."""
+        with sqlite_errors():
+            row = self.conn.execute("select value from facts where name=?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def add_packs(self, packs: Iterable[tuple[bytes, int, int, int]]) -> None:
+        """Record packs: (name, bytes, blocks, nodes)."""
+        with self.transaction() as conn:
+            conn.executemany("insert or ignore into packs values (?, ?, ?, ?)", packs)
+
+    def drop_packs(self, names: Iterable[bytes]) -> None:
+        with self.transaction() as conn:
+            conn.executemany("delete from packs where name=?", [(name,) for name in names])

@@ -1,0 +1,324 @@
+"""Folders as directory nodes, split by content so that one changed entry rewrites O(log n) nodes.
+
+An entry closes its node when BLAKE3 of its name ends in enough zero bits - six for each height -
+and the node has 16 entries or more; a node never has more than 1,024 entries or 1 MiB of xattrs.
+The shape of a folder therefore depends on its entries alone, never on the order of edits (after
+the "prolly trees" of Noms, with names in the place of content so that an edit moves no boundary).
+
+`DirectoryBuilder` belongs to one thread; reading is safe from any.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple, Union
+
+from blake3 import blake3
+
+from .content import NodeSource, PutNode
+from .errors import Corrupt
+from .nodes import (
+    MAX_LEAF_ENTRIES,
+    BranchNode,
+    Child,
+    DirectoryNode,
+    Entry,
+    EntryKind,
+    LeafNode,
+    decode,
+    encode,
+)
+
+MIN_ENTRIES: Final = 16
+BITS_PER_HEIGHT: Final = 6
+MAX_XATTR_BYTES: Final = 1 << 20
+
+
+class Folder(NamedTuple):
+    """A finished folder: its directory node, and the sums over its entries."""
+
+    node: bytes
+    files: int
+    size: int
+
+
+def closes(name: bytes, height: int) -> bool:
+    """Whether `name` ends a node of this height (0 is a leaf) by its hash."""
+    mask = (1 << BITS_PER_HEIGHT * (height + 1)) - 1
+    return not int.from_bytes(blake3(name).digest()[-16:]) & mask
+
+
+def xattr_bytes(entry: Entry) -> int:
+    if entry.extras is None:
+        return 0
+    return sum(len(name) + len(value) for name, value in entry.extras.xattrs)
+
+
+def leaf_child(entries: list[Entry], identity: bytes) -> Child:
+    """The Child that stands for a leaf of these entries."""
+    files = size = 0
+    for entry in entries:
+        if entry.kind == EntryKind.FOLDER:
+            files += entry.files
+            size += entry.size
+        else:
+            files += 1
+            if entry.kind == EntryKind.FILE:
+                size += entry.size
+    return Child(entries[-1].name, identity, len(entries), files, size)
+
+
+class DirectoryBuilder:
+    """Builds one folder from its entries in name order. `on_leaf` is told of every leaf as it
+    closes: the child that stands for it, and whether it was closed by the end of the folder."""
+
+    def __init__(
+        self, put_node: PutNode, on_leaf: Callable[[Child, bool], None] | None = None
+    ) -> None:
+        self._put_node = put_node
+        self._on_leaf = on_leaf
+        self._entries: list[Entry] = []
+        self._xattrs = 0
+        self._heights: list[list[Child]] = []
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the next entry starts a leaf."""
+        return not self._entries
+
+    def add(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        if entry.extras is not None:
+            self._xattrs += xattr_bytes(entry)
+        count = len(self._entries)
+        named = count >= MIN_ENTRIES and closes(entry.name, 0)
+        if named or count == MAX_LEAF_ENTRIES or self._xattrs >= MAX_XATTR_BYTES:
+            self._close_leaf(final=False)
+
+    def add_leaf(self, child: Child, *, final: bool) -> None:
+        """Take over a stored leaf whole. Only at a boundary; a leaf that was closed by the end of
+        its folder only as the last."""
+        if self._on_leaf:
+            self._on_leaf(child, final)
+        self._push(child, 1)
+
+    def finish(self) -> Folder:
+        if self._entries or not self._heights:
+            if not self._heights:
+                return self._single_leaf()
+            self._close_leaf(final=True)
+        height = 1
+        while True:
+            children = self._heights[height - 1]
+            if height == len(self._heights):
+                if len(children) == 1:
+                    break
+                self._close_branch(height)
+            elif children:
+                self._close_branch(height)
+            height += 1
+        (top,) = children
+        return Folder(top.node, top.files, top.size)
+
+    def _single_leaf(self) -> Folder:
+        identity = self._put_node(encode(LeafNode(tuple(self._entries))))
+        if not self._entries:
+            return Folder(identity, 0, 0)
+        child = leaf_child(self._entries, identity)
+        if self._on_leaf:
+            self._on_leaf(child, True)
+        return Folder(identity, child.files, child.size)
+
+    def _close_leaf(self, *, final: bool) -> None:
+        identity = self._put_node(encode(LeafNode(tuple(self._entries))))
+        child = leaf_child(self._entries, identity)
+        self._entries = []
+        self._xattrs = 0
+        if self._on_leaf:
+            self._on_leaf(child, final)
+        self._push(child, 1)
+
+    def _push(self, child: Child, height: int) -> None:
+        if len(self._heights) < height:
+            self._heights.append([])
+        children = self._heights[height - 1]
+        children.append(child)
+        count = len(children)
+        if count == MAX_LEAF_ENTRIES or (count >= MIN_ENTRIES and closes(child.last, height)):
+            self._close_branch(height)
+
+    def _close_branch(self, height: int) -> None:
+        children = self._heights[height - 1]
+        identity = self._put_node(encode(BranchNode(height, tuple(children))))
+        entries = sum(child.entries for child in children)
+        files = sum(child.files for child in children)
+        size = sum(child.size for child in children)
+        last = children[-1].last
+        self._heights[height - 1] = []
+        self._push(Child(last, identity, entries, files, size), height + 1)
+
+
+def load_directory(source: NodeSource, identity: bytes) -> DirectoryNode:
+    node = decode(source.node(identity))
+    if not isinstance(node, LeafNode | BranchNode):
+        raise Corrupt(f"node {identity.hex()[:12]} is not a directory")
+    return node
+
+
+def load_leaf(source: NodeSource, identity: bytes) -> LeafNode:
+    node = load_directory(source, identity)
+    if not isinstance(node, LeafNode):
+        raise Corrupt(f"node {identity.hex()[:12]} is not a directory leaf")
+    return node
+
+
+def leaves(source: NodeSource, identity: bytes) -> Iterator[Child]:
+    """The leaves of a folder in order, without loading those below a branch. An empty folder has
+    none."""
+    node = load_directory(source, identity)
+    if isinstance(node, BranchNode):
+        yield from _leaves_below(source, node)
+    elif node.entries:
+        yield leaf_child(list(node.entries), identity)
+
+
+def _leaves_below(source: NodeSource, branch: BranchNode) -> Iterator[Child]:
+    if branch.height == 1:
+        yield from branch.children
+        return
+    for child in branch.children:
+        yield from _leaves_below(source, load_branch(source, child, branch.height - 1))
+
+
+def load_branch(source: NodeSource, child: Child, height: int) -> BranchNode:
+    """The branch behind a child of a higher one. Corrupt unless it has this height and these
+    sums."""
+    node = load_directory(source, child.node)
+    if not isinstance(node, BranchNode) or node.height != height:
+        raise Corrupt(f"directory node {child.node.hex()[:12]} has the wrong height")
+    return node
+
+
+def entries(source: NodeSource, identity: bytes) -> Iterator[Entry]:
+    """The entries of a folder in name order."""
+    for leaf in leaves(source, identity):
+        yield from load_leaf(source, leaf.node).entries
+
+
+def find(source: NodeSource, identity: bytes, name: bytes) -> Entry | None:
+    """The entry of this name, or None: one node for each height."""
+    node = load_directory(source, identity)
+    while isinstance(node, BranchNode):
+        position = bisect_left(node.children, name, key=lambda child: child.last)
+        if position == len(node.children):
+            return None
+        child = node.children[position]
+        if node.height == 1:
+            node = load_leaf(source, child.node)
+        else:
+            node = load_branch(source, child, node.height - 1)
+    position = bisect_left(node.entries, name, key=lambda entry: entry.name)
+    if position < len(node.entries) and node.entries[position].name == name:
+        return node.entries[position]
+    return None
+
+
+class EntryDifference(NamedTuple):
+    """What one name is in the old and in the new folder; None where it is absent."""
+
+    name: bytes
+    old: Entry | None
+    new: Entry | None
+
+
+def differences(
+    source: NodeSource,
+    old: bytes | None,
+    new: bytes | None,
+    *,
+    old_source: NodeSource | None = None,
+) -> Iterator[EntryDifference]:
+    """The names whose entries differ between two folders, in order; None is an empty folder.
+    Leaves that both share are not read."""
+    if old == new:
+        return
+    before = old_source or source
+    old_leaves = list(leaves(before, old)) if old else []
+    new_leaves = list(leaves(source, new)) if new else []
+    shared = {leaf.node for leaf in old_leaves} & {leaf.node for leaf in new_leaves}
+    left = _unshared(before, old_leaves, shared)
+    right = _unshared(source, new_leaves, shared)
+    for difference in _merge(left, right):
+        if difference.old != difference.new:
+            yield difference
+
+
+def _unshared(source: NodeSource, found: list[Child], shared: set[bytes]) -> Iterator[Entry]:
+    for leaf in found:
+        if leaf.node not in shared:
+            yield from load_leaf(source, leaf.node).entries
+
+
+def _merge(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[EntryDifference]:
+    a, b = next(old, None), next(new, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a.name < b.name):
+            assert a is not None
+            yield EntryDifference(a.name, a, None)
+            a = next(old, None)
+        elif a is None or b.name < a.name:
+            yield EntryDifference(b.name, None, b)
+            b = next(new, None)
+        else:
+            yield EntryDifference(a.name, a, b)
+            a, b = next(old, None), next(new, None)
+
+
+Replace = Callable[[Entry], Entry]
+Edits = Mapping[bytes, Union[Replace, "Edits"]]
+"""Changes to entries that exist: a function for an entry, or the edits below a folder."""
+
+
+def edit(source: NodeSource, put_node: PutNode, identity: bytes, edits: Edits) -> Folder:
+    """The folder with `edits` applied; only nodes on the way to them are read and written. The
+    source must also serve what `put_node` stored."""
+    builder = DirectoryBuilder(put_node)
+    found = list(leaves(source, identity))
+    names = sorted(edits)
+    for position, leaf in enumerate(found):
+        low = bisect_left(names, found[position - 1].last + b"\0") if position else 0
+        high = bisect_left(names, leaf.last + b"\0")
+        last = position == len(found) - 1
+        if low == high and builder.at_boundary:
+            builder.add_leaf(leaf, final=last)
+            continue
+        for entry in load_leaf(source, leaf.node).entries:
+            change = edits.get(entry.name)
+            builder.add(entry if change is None else _changed(source, put_node, entry, change))
+    return builder.finish()
+
+
+def _changed(source: NodeSource, put_node: PutNode, entry: Entry, change: Replace | Edits) -> Entry:
+    if callable(change):
+        return change(entry)
+    if not entry.is_folder:
+        return entry
+    folder = edit(source, put_node, entry.content, change)
+    return with_folder(entry, folder)
+
+
+def with_folder(entry: Entry, folder: Folder) -> Entry:
+    """The folder entry with new content."""
+    return Entry(
+        name=entry.name,
+        kind=entry.kind,
+        mode=entry.mode,
+        uid=entry.uid,
+        gid=entry.gid,
+        mtime_ns=entry.mtime_ns,
+        size=folder.size,
+        files=folder.files,
+        content=folder.node,
+        extras=entry.extras,
+    )

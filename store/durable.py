@@ -1,0 +1,48 @@
+"""Writing files so that they survive a power cut: write aside, fsync, rename, fsync the folder.
+
+Assumed of the disk and file system: rename within a folder is atomic, and what fsync returned for
+is kept. A crash before the rename leaves a file under a name that nothing refers to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path` at once: a reader, or a crash, sees the old file or the new one."""
+    aside = path.with_name(path.name + ".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    aside.rename(path)
+    fsync_folder(path.parent)
+
+
+def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
+    """Write all of `content` at the descriptor's position, through short writes."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def pwrite_all(descriptor: int, content: bytes | memoryview, offset: int) -> None:
+    """Write all of `content` at `offset`, through short writes."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written

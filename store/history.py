@@ -1,0 +1,460 @@
+"""History: the bare Git repository that holds commits, refs, HEAD and reflogs, through libgit2.
+
+The only module that knows pygit2. Stock Git tools read the same folder. All writes run under our
+own flock, whose holder removes lock files that a killed process left; libgit2 fsyncs objects and
+refs (`core.fsyncObjectFiles`). A ref moves by compare-and-swap, after its objects are durable.
+
+Reading is safe beside writers in other processes; one instance belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pygit2
+from blake3 import blake3
+from pygit2.enums import FileMode, ObjectType, SortMode
+
+from .durable import fsync_folder
+from .errors import Conflict, Corrupt, InvalidInput, NotFound, storage_error
+from .ids import NodeId
+from .locking import FileLock
+from .root_record import RootRecord, decode_record, encode_record
+
+RECORD_NAME: Final = "root"
+BRANCHES: Final = "refs/heads/"
+TAGS: Final = "refs/tags/"
+REMOTES: Final = "refs/remotes/"
+DEFAULT_BRANCH: Final = "main"
+ZERO: Final = "0" * 40
+LOOSE_IN_ONE_FOLDER: Final = 12
+"""Loose objects in one of 256 folders that stand for 1,000 commits of three objects each."""
+BULK: Final = 64
+"""From this many objects on, an import is written as one pack."""
+_CONFIG: Final = {
+    "core.fsyncObjectFiles": True,
+    "core.logAllRefUpdates": True,
+    "gc.auto": 0,
+}
+
+
+class Person(NamedTuple):
+    """Who and when: seconds since the epoch, and minutes east of UTC."""
+
+    name: str
+    email: str
+    time: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A point in history. `id` and `parents` are Git object ids in hex."""
+
+    id: str
+    parents: tuple[str, ...]
+    author: Person
+    committer: Person
+    message: str
+    record: RootRecord
+
+    @property
+    def root(self) -> NodeId:
+        return self.record.root
+
+    @property
+    def short(self) -> str:
+        return self.id[:10]
+
+    @property
+    def title(self) -> str:
+        return self.message.strip().partition("\n")[0]
+
+
+class HistoryObject(NamedTuple):
+    """A Git object as it travels: its type (1 commit, 2 tree, 3 blob, 4 tag) and content."""
+
+    type: int
+    content: bytes
+
+
+class RefUpdate(NamedTuple):
+    """Move `name` from `old` to `new`; None is "does not exist"."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+
+def create_history(path: Path) -> None:
+    repo = pygit2.init_repository(path, bare=True, initial_head=DEFAULT_BRANCH)
+    for key, value in _CONFIG.items():
+        repo.config[key] = value
+    shutil.rmtree(path / "hooks", ignore_errors=True)
+
+
+class History:
+    """The open history. `lock` makes the flock for writes."""
+
+    def __init__(self, path: Path, lock: Callable[[], FileLock]) -> None:
+        self._path = path
+        self._lock = lock
+        pygit2.settings.owner_validation = False  # the repository's own mode 0700 guards it
+        try:
+            self._repo = pygit2.Repository(str(path))
+        except pygit2.GitError as error:
+            raise Corrupt(f"history at {path} cannot be opened: {error}") from error
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def commit(self, commit_id: str) -> Commit:
+        """The commit with this id. NotFound, or Corrupt when it is no commit of ours."""
+        found = self._get(commit_id)
+        if not isinstance(found, pygit2.Commit):
+            raise NotFound(f"{commit_id[:40]} is not a commit")
+        return self._commit(found)
+
+    def _get(self, object_id: str) -> pygit2.Object:
+        try:
+            found = self._repo.get(object_id)
+        except ValueError as error:
+            raise NotFound(f"not a commit id: {object_id[:80]!r}") from error
+        except pygit2.GitError as error:
+            raise Corrupt(f"history object {object_id[:10]} is damaged: {error}") from error
+        if found is None:
+            raise NotFound(f"there is no commit {object_id[:40]}")
+        return found
+
+    def _commit(self, found: pygit2.Commit) -> Commit:
+        try:
+            entries = list(found.tree)
+            record = decode_record(found.tree[RECORD_NAME].read_raw())
+        except (KeyError, pygit2.GitError) as error:
+            raise Corrupt(f"commit {str(found.id)[:10]} is damaged: {error}") from error
+        parents = tuple(str(parent) for parent in found.parent_ids)
+        if len(entries) != 1 or len(parents) != len(record.parents):
+            raise Corrupt(f"commit {str(found.id)[:10]} does not agree with its root record")
+        message = found.raw_message.decode("utf-8", "replace")
+        return Commit(
+            str(found.id), parents, _person(found.author), _person(found.committer), message, record
+        )
+
+    def check_parents(self, commit: Commit) -> None:
+        """Corrupt unless every parent is there and has the BLAKE3 that the commit says."""
+        for parent, digest in zip(commit.parents, commit.record.parents, strict=True):
+            if self._digest(parent) != digest:
+                raise Corrupt(f"commit {commit.short}: its parent {parent[:10]} was altered")
+
+    def _digest(self, commit_id: str) -> bytes:
+        digest: bytes = blake3(self._get(commit_id).read_raw()).digest()
+        return digest
+
+    def has(self, commit_id: str) -> bool:
+        return commit_id in self._repo
+
+    def resolve(self, revision: str) -> Commit:
+        """The commit that Git's revision syntax names (HEAD~3, main@{yesterday}, hex, a tag)."""
+        try:
+            found = self._repo.revparse_single(revision).peel(pygit2.Commit)
+        except KeyError as error:
+            raise self._unknown(revision) from error
+        except (ValueError, pygit2.InvalidSpecError) as error:
+            if "ambiguous" in str(error):
+                raise InvalidInput(f"revision '{revision}' is ambiguous: {error}") from error
+            raise self._unknown(revision) from error
+        except pygit2.GitError as error:
+            raise self._unknown(revision) from error
+        return self._commit(found)
+
+    def _unknown(self, revision: str) -> NotFound:
+        if self.head() is None and revision.startswith("HEAD"):
+            return NotFound("there are no commits yet", hint="make one with: treering commit")
+        return NotFound(f"unknown revision '{revision}'", hint="see: treering log --oneline")
+
+    def head(self) -> str | None:
+        """The id of the commit that HEAD names, or None when there is none yet."""
+        try:
+            return str(self._repo.head.target)
+        except pygit2.GitError:
+            return None
+
+    def branch(self) -> str | None:
+        """The branch that HEAD is on, without refs/heads/, born or not; None when detached."""
+        target = self._repo.lookup_reference("HEAD").raw_target
+        if isinstance(target, bytes):
+            return target.decode("utf-8", "surrogateescape").removeprefix(BRANCHES)
+        return None
+
+    def refs(self, prefix: str = "refs/") -> dict[str, str]:
+        """Full ref name -> object id, for refs below `prefix`."""
+        found = {}
+        for name in self._repo.references:
+            if name.startswith(prefix):
+                try:
+                    found[name] = str(self._repo.references[name].resolve().target)
+                except KeyError:
+                    continue
+        return found
+
+    def ref(self, name: str) -> str | None:
+        """The object id of a full ref name, or None."""
+        try:
+            return str(self._repo.lookup_reference(name).resolve().target)
+        except (KeyError, ValueError):
+            return None
+
+    def reflog_ids(self, name: str) -> set[str]:
+        """All commit ids that the reflog of a ref names."""
+        try:
+            entries = list(self._repo.lookup_reference(name).log())
+        except KeyError:
+            return set()
+        ids = {str(oid) for entry in entries for oid in (entry.oid_new, entry.oid_old)}
+        return {oid for oid in ids if oid != ZERO and oid in self._repo}
+
+    def log(self, wanted: Iterable[str], hidden: Iterable[str] = ()) -> Iterator[Commit]:
+        """Commits reachable from `wanted` and not from `hidden`, newest first, children before
+        their parents."""
+        for commit_id in self._walk(wanted, hidden, SortMode.TOPOLOGICAL | SortMode.TIME):
+            yield self.commit(commit_id)
+
+    def oldest_first(self, wanted: Iterable[str], hidden: Iterable[str] = ()) -> list[str]:
+        """Ids of the same commits, parents before their children."""
+        order = SortMode.TOPOLOGICAL | SortMode.REVERSE
+        return list(self._walk(wanted, hidden, order))
+
+    def _walk(self, wanted: Iterable[str], hidden: Iterable[str], order: SortMode) -> Iterator[str]:
+        walker = self._repo.walk(None, order)
+        for commit_id in wanted:
+            walker.push(commit_id)
+        for commit_id in hidden:
+            if commit_id in self._repo:
+                walker.hide(commit_id)
+        try:
+            for commit in walker:
+                yield str(commit.id)
+        except pygit2.GitError as error:
+            raise Corrupt(f"history is damaged: {error}") from error
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether `old` is `new` or one of its ancestors."""
+        return old == new or (old in self._repo and self._repo.descendant_of(new, old))
+
+    def ahead_behind(self, local: str, upstream: str) -> tuple[int, int]:
+        """How many commits `local` has that `upstream` lacks, and the reverse."""
+        ahead, behind = self._repo.ahead_behind(local, upstream)
+        return ahead, behind
+
+    # -- travelling ------------------------------------------------------------------------------
+
+    def export(self, commit_ids: Iterable[str]) -> Iterator[HistoryObject]:
+        """The objects of these commits: blob, tree, commit of each."""
+        for commit_id in commit_ids:
+            commit = self._get(commit_id)
+            if not isinstance(commit, pygit2.Commit):
+                raise NotFound(f"{commit_id} is not a commit")
+            blob = commit.tree[RECORD_NAME]
+            for found in (blob, commit.tree, commit):
+                yield HistoryObject(int(found.type), found.read_raw())
+
+    def add_objects(self, objects: Sequence[HistoryObject], tmp: Path) -> None:
+        """Store Git objects durably; many at once as one Git pack made in `tmp`. They are garbage
+        until a ref names them."""
+        with self._lock():
+            try:
+                if len(objects) < BULK:
+                    self._write_objects(self._repo, objects)
+                else:
+                    self._write_pack(objects, tmp)
+            except OSError as error:
+                raise storage_error("writing history", error) from error
+            except pygit2.GitError as error:
+                raise _git_error("writing history", error) from error
+
+    def _write_objects(
+        self, repo: pygit2.Repository, objects: Sequence[HistoryObject]
+    ) -> list[pygit2.Oid]:
+        ids = []
+        for found in objects:
+            if found.type not in (1, 2, 3, 4):
+                raise Corrupt(f"a history object of unknown type {found.type}")
+            ids.append(repo.write(ObjectType(found.type), found.content))
+        return ids
+
+    def _write_pack(self, objects: Sequence[HistoryObject], tmp: Path) -> None:
+        """Through a throw-away repository without fsync: three synced files a commit would take
+        minutes for a long history."""
+        work = tmp / f"history-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            repo = pygit2.init_repository(work, bare=True)
+            builder = pygit2.PackBuilder(repo)
+            for oid in set(self._write_objects(repo, objects)):
+                builder.add(oid)
+            (work / "out").mkdir()
+            builder.write(str(work / "out"))
+            self._adopt_pack(work / "out")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _adopt_pack(self, folder: Path) -> None:
+        """Move a Git pack into the repository, durably, its index last."""
+        target = self._path / "objects" / "pack"
+        target.mkdir(exist_ok=True)
+        for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".idx"):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            path.rename(target / path.name)
+        fsync_folder(target)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def create_commit(
+        self,
+        record: RootRecord,
+        parents: Sequence[str],
+        author: Person,
+        committer: Person,
+        message: str,
+        ref: str,
+    ) -> Commit:
+        """Write a commit and move `ref` from its first parent (or from nothing) to it. Conflict
+        when the ref has moved meanwhile."""
+        record = RootRecord(
+            record.root,
+            tuple(self._digest(parent) for parent in parents),
+            record.change,
+            record.users,
+            record.groups,
+        )
+        with self._lock():
+            self._remove_leftovers()
+            try:
+                commit_id = self._write_commit(record, parents, author, committer, message)
+                update = RefUpdate(ref, parents[0] if parents else None, commit_id)
+                title = message.strip().partition("\n")[0]
+                kind = "commit" if parents else "commit (initial)"
+                self._move(update, committer, f"{kind}: {title}")
+                self._pack_loose()
+            except OSError as error:
+                raise storage_error("writing history", error) from error
+            except pygit2.GitError as error:
+                raise _git_error("writing history", error) from error
+        return self.commit(commit_id)
+
+    def _write_commit(
+        self,
+        record: RootRecord,
+        parents: Sequence[str],
+        author: Person,
+        committer: Person,
+        message: str,
+    ) -> str:
+        blob = self._repo.create_blob(encode_record(record))
+        builder = self._repo.TreeBuilder()
+        builder.insert(RECORD_NAME, blob, FileMode.BLOB)
+        oid = self._repo.create_commit(
+            None,
+            _signature(author),
+            _signature(committer),
+            message,
+            builder.write(),
+            list(parents),
+        )
+        return str(oid)
+
+    def update_refs(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
+        """Move refs by compare-and-swap, under one lock: all are compared before any moves.
+        Conflict names the first that has moved."""
+        with self._lock():
+            self._remove_leftovers()
+            for update in updates:
+                self._compare(update)
+            try:
+                for update in updates:
+                    self._move(update, who, message)
+            except OSError as error:
+                raise storage_error("moving a ref", error) from error
+            except pygit2.GitError as error:
+                raise _git_error("moving a ref", error) from error
+
+    def _compare(self, update: RefUpdate) -> None:
+        current = self.ref(update.name)
+        if current != update.old:
+            name = update.name.removeprefix(BRANCHES)
+            where = current[:10] if current else "nothing"
+            raise Conflict(f"rejected: {name} moved to {where}; fetch first")
+
+    def _move(self, update: RefUpdate, who: Person, message: str) -> None:
+        self._compare(update)
+        if update.new is None:
+            self._repo.references.delete(update.name)
+            return
+        self._repo.set_ident(_clean(who.name), _clean(who.email))
+        self._repo.create_reference_direct(
+            update.name, pygit2.Oid(hex=update.new), True, message=message
+        )
+        # libgit2 fsyncs the file, not the folder that names it.
+        folder = (self._path / update.name).parent
+        while folder != self._path.parent:
+            fsync_folder(folder)
+            folder = folder.parent
+
+    def set_head(self, branch: str) -> None:
+        """Put HEAD on a branch, born or not."""
+        with self._lock():
+            self._remove_leftovers()
+            self._repo.set_head(BRANCHES + branch)
+
+    def _remove_leftovers(self) -> None:
+        """Delete lock files of killed processes: we hold the lock that all writers take."""
+        for folder in (self._path, self._path / "refs", self._path / "objects" / "pack"):
+            pattern = "**/*.lock" if folder.name == "refs" else "*.lock"
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def _pack_loose(self) -> None:
+        """Pack loose objects about every 1,000 commits, as Git's own estimate counts them."""
+        objects = self._path / "objects"
+        sample = objects / "17"
+        if not sample.is_dir() or len(os.listdir(sample)) < LOOSE_IN_ONE_FOLDER:
+            return
+        loose = [path for path in objects.glob("[0-9a-f][0-9a-f]/*") if len(path.name) == 38]
+        builder = pygit2.PackBuilder(self._repo)
+        for path in loose:
+            builder.add(pygit2.Oid(hex=path.parent.name + path.name))
+        out = objects / f"packing-{os.getpid()}"
+        out.mkdir(exist_ok=True)
+        builder.write(str(out))
+        self._adopt_pack(out)
+        out.rmdir()
+        for path in loose:
+            path.unlink(missing_ok=True)
+
+
+def valid_branch(name: str) -> bool:
+    """Whether Git would take this as a branch name."""
+    return not name.startswith("-") and bool(pygit2.reference_is_valid_name(BRANCHES + name))
+
+
+def _person(signature: pygit2.Signature) -> Person:
+    return Person(signature.name, signature.email, signature.time, signature.offset)
+
+
+def _signature(person: Person) -> pygit2.Signature:
+    return pygit2.Signature(_clean(person.name), _clean(person.email), person.time, person.offset)
+
+
+def _clean(text: str) -> str:
+    """Git's identity lines hold no angle brackets and no line ends."""
+    cleaned = "".join(letter for letter in text if letter not in "<>\n\0").strip()
+    return cleaned or "unknown"
+
+
+def _git_error(action: str, error: Exception) -> Exception:
+    """libgit2 reports a full disk or EIO as text only."""
+    return storage_error(action, OSError(str(error)))

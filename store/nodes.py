@@ -1,0 +1,294 @@
+"""Nodes: the canonical MessagePack records that make up a root tree.
+
+Four shapes, each an array that starts with its type number (`docs/format.md` has the tables):
+
+- *index*: level and up to 256 child ids, one byte string. Level 0 lists block ids. The null id
+  stands for an all-zero block and for an index node all of whose children are null.
+- *directory leaf*: entries sorted by name bytes.
+- *directory branch*: children of a split folder, with the sums of what lies below each.
+- *root*: format, block size, chunker and the entry of the top folder (its name is empty).
+
+Invariant: one content has one encoding. `decode` refuses whatever does not encode back to the same
+bytes, and checks order, uniqueness, shapes and ranges, so that code behind it may trust a node.
+Pure; every function may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from .errors import Corrupt
+from .ids import ID_LENGTH, NULL, node_id
+
+FANOUT: Final = 256
+MAX_INDEX_LEVEL: Final = 7
+MAX_BRANCH_HEIGHT: Final = 16
+MAX_LEAF_ENTRIES: Final = 1024
+MAX_NAME: Final = 255
+MAX_TARGET: Final = 4095
+FORMAT_VERSION: Final = 1
+CHUNKER_FIXED: Final = "fixed"
+MIN_BLOCK_SIZE: Final = 4096
+MAX_BLOCK_SIZE: Final = 8 << 20
+
+
+class EntryKind(IntEnum):
+    """What a directory entry is. The values are stored: never renumber."""
+
+    FILE = 1
+    FOLDER = 2
+    SYMLINK = 3
+    FIFO = 4
+    CHARACTER_DEVICE = 5
+    BLOCK_DEVICE = 6
+
+
+class LinkGroup(NamedTuple):
+    """A hard-link group by its first path in tree order: `path`, relative to the folder that lies
+    `levels_up` above the entry's own folder."""
+
+    levels_up: int
+    path: bytes
+
+
+class Extras(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What most entries lack: xattrs sorted by name, link target, device number, link group."""
+
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    target: bytes | None = None
+    device: int | None = None
+    group: tuple[int, bytes] | None = None
+
+
+NO_EXTRAS: Final = Extras()
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One name in a folder.
+
+    `mode` has the twelve permission bits, `mtime_ns` nanoseconds since the epoch (may be negative).
+    `size` is bytes of a file, of a link's target, or of all files below a folder; `files` counts
+    what is below a folder and is not a folder itself, and is 0 for anything else. `content` is 32
+    bytes: the block id of a file of at most one block, else its top index node; a folder's
+    directory node; the null id for what has no content.
+    """
+
+    name: bytes
+    kind: int
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int
+    files: int
+    content: bytes
+    extras: Extras | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.kind == EntryKind.FOLDER
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind == EntryKind.FILE
+
+    @property
+    def more(self) -> Extras:
+        """The extras, empty ones where there are none."""
+        return self.extras or NO_EXTRAS
+
+
+class Child(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One child of a directory branch: the last name below it, its id, and sums over its
+    entries: their number, files and bytes."""
+
+    last: bytes
+    node: bytes
+    entries: int
+    files: int
+    size: int
+
+
+class IndexNode(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    level: int
+    children: bytes
+
+    def child(self, position: int) -> bytes:
+        start = position * ID_LENGTH
+        return self.children[start : start + ID_LENGTH]
+
+    def __len__(self) -> int:
+        return len(self.children) // ID_LENGTH
+
+
+class LeafNode(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    entries: tuple[Entry, ...]
+
+
+class BranchNode(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    height: int
+    children: tuple[Child, ...]
+
+
+class RootNode(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    format: int
+    block_size: int
+    chunker: str
+    top: Entry
+
+
+Node = IndexNode | LeafNode | BranchNode | RootNode
+DirectoryNode = LeafNode | BranchNode
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Node)
+encode = _encoder.encode
+
+EMPTY_FOLDER: Final = node_id(encode(LeafNode(())))
+
+AnyNode = TypeVar("AnyNode", IndexNode, LeafNode, BranchNode, RootNode)
+
+
+def decode(plain: bytes) -> Node:
+    """The node behind `plain`. Corrupt for anything that is not the one canonical encoding of a
+    well-formed node, whatever the bytes are."""
+    try:
+        node: Node = _decoder.decode(plain)
+        if encode(node) != plain:
+            raise Corrupt("a node is not in canonical form")
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
+        raise Corrupt(f"not a node: {error}") from error
+    _check(node)
+    return node
+
+
+def decode_as(shape: type[AnyNode], plain: bytes) -> AnyNode:
+    """Like decode; Corrupt also when the node is of another shape."""
+    node = decode(plain)
+    if not isinstance(node, shape):
+        raise Corrupt(f"expected a {shape.__name__}, found a {type(node).__name__}")
+    return node
+
+
+def _check_index(node: IndexNode) -> None:
+    count, rest = divmod(len(node.children), ID_LENGTH)
+    if rest or not 1 <= count <= FANOUT or not 0 <= node.level <= MAX_INDEX_LEVEL:
+        raise Corrupt("an index node of impossible shape")
+    if node.children.count(0) == len(node.children):
+        raise Corrupt("an index node of null children only")
+
+
+def _check_leaf(node: LeafNode) -> None:
+    if len(node.entries) > MAX_LEAF_ENTRIES:
+        raise Corrupt("a directory leaf with too many entries")
+    previous = b""
+    for entry in node.entries:
+        if entry.name <= previous:
+            raise Corrupt("directory entries out of order")
+        previous = entry.name
+        check_name(entry.name)
+        _check_entry(entry)
+
+
+def _check_branch(node: BranchNode) -> None:
+    if not 1 <= node.height <= MAX_BRANCH_HEIGHT or not 1 <= len(node.children) <= MAX_LEAF_ENTRIES:
+        raise Corrupt("a directory branch of impossible shape")
+    previous = b""
+    for child in node.children:
+        if child.last <= previous:
+            raise Corrupt("directory children out of order")
+        previous = child.last
+        if len(child.node) != ID_LENGTH or child.node == NULL:
+            raise Corrupt("a directory child without an id")
+        if child.entries < 1 or child.files < 0 or child.size < 0:
+            raise Corrupt("a directory child with impossible sums")
+
+
+def _check_root(node: RootNode) -> None:
+    if node.format != FORMAT_VERSION or node.chunker != CHUNKER_FIXED:
+        raise Corrupt(f"a root of unknown format {node.format} or chunker {node.chunker[:40]!r}")
+    if not valid_block_size(node.block_size):
+        raise Corrupt(f"a root with block size {node.block_size}")
+    if node.top.name or not node.top.is_folder:
+        raise Corrupt("a root whose top is not a folder")
+    _check_entry(node.top)
+
+
+def valid_block_size(size: int) -> bool:
+    """A power of two from 4 KiB to 8 MiB."""
+    return MIN_BLOCK_SIZE <= size <= MAX_BLOCK_SIZE and size & (size - 1) == 0
+
+
+def check_name(name: bytes) -> None:
+    """Corrupt unless `name` can be one component of a path: this is what keeps a crafted tree from
+    escaping its folder."""
+    if not 1 <= len(name) <= MAX_NAME or b"/" in name or b"\0" in name or name in (b".", b".."):
+        raise Corrupt(f"an impossible file name: {name[:80]!r}")
+
+
+def _check_entry(entry: Entry) -> None:
+    kind = entry.kind
+    if not 1 <= kind <= EntryKind.BLOCK_DEVICE or not 0 <= entry.mode <= 0o7777:
+        raise Corrupt("an entry of unknown kind or mode")
+    if not (0 <= entry.uid < 1 << 32 and 0 <= entry.gid < 1 << 32):
+        raise Corrupt("an entry with an impossible owner")
+    if not 0 <= entry.size < 1 << 63 or not 0 <= entry.files < 1 << 63:
+        raise Corrupt("an entry with an impossible size")
+    if not -(1 << 63) <= entry.mtime_ns < 1 << 63 or len(entry.content) != ID_LENGTH:
+        raise Corrupt("an entry with an impossible time or content")
+    if kind != EntryKind.FOLDER and entry.files:
+        raise Corrupt("an entry that is no folder counts files")
+    if (kind == EntryKind.FOLDER) == (entry.content == NULL) and kind != EntryKind.FILE:
+        raise Corrupt("an entry whose content does not fit its kind")
+    if kind == EntryKind.FILE and entry.size == 0 and entry.content != NULL:
+        raise Corrupt("an empty file with content")
+    if entry.extras is not None:
+        _check_extras(entry, entry.extras)
+    elif kind in (EntryKind.SYMLINK, EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE):
+        raise Corrupt("an entry without its link target or device")
+
+
+def _check_extras(entry: Entry, extras: Extras) -> None:
+    if extras == NO_EXTRAS:
+        raise Corrupt("an entry with empty extras")
+    names = [name for name, _ in extras.xattrs]
+    if names != sorted(set(names)) or not all(0 < len(name) <= MAX_NAME for name in names):
+        raise Corrupt("xattrs out of order")
+    has_target, has_device = extras.target is not None, extras.device is not None
+    if has_target != (entry.kind == EntryKind.SYMLINK):
+        raise Corrupt("a link target where none belongs, or none where one does")
+    if extras.target is not None and (
+        not 1 <= len(extras.target) <= MAX_TARGET
+        or b"\0" in extras.target
+        or entry.size != len(extras.target)
+    ):
+        raise Corrupt("an impossible link target")
+    if has_device != (entry.kind in (EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE)):
+        raise Corrupt("a device number where none belongs, or none where one does")
+    if extras.device is not None and not 0 <= extras.device < 1 << 64:
+        raise Corrupt("an impossible device number")
+    if extras.group is not None:
+        _check_group(entry, extras.group)
+
+
+def _check_group(entry: Entry, group: tuple[int, bytes]) -> None:
+    levels_up, path = group
+    if entry.is_folder or not 0 <= levels_up < 1 << 16:
+        raise Corrupt("an impossible hard-link group")
+    for name in path.split(b"/"):
+        check_name(name)
+
+
+def _check(node: Node) -> None:
+    match node:
+        case IndexNode():
+            _check_index(node)
+        case LeafNode():
+            _check_leaf(node)
+        case BranchNode():
+            _check_branch(node)
+        case RootNode():
+            _check_root(node)

@@ -1,0 +1,230 @@
+"""The pack: an immutable file of many compressed objects, readable with nothing else at hand.
+
+Layout (`docs/format.md` has the byte tables): a file header; records, each a header and its
+payload; a footer table sorted by key; a trailer that finds and checks the footer. A pack is named
+by the BLAKE3 of all its bytes. While it is written it lies in `tmp/` under its writer's flock;
+records lie one behind the other, so that what a killed writer left can be read up to the last
+whole record (`store.salvage`).
+
+`PackWriter` belongs to one thread at a time; the functions that read are safe from any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from .durable import fsync_folder, write_all
+from .errors import Corrupt, UnsupportedFormat
+from .ids import ID_LENGTH, KEY_LENGTH, Key, Kind
+from .locking import try_lock
+
+MAGIC: Final = b"TRPK"
+VERSION: Final = 1
+FILE_HEADER: Final = struct.Struct("<4sHH")
+"""magic, version, reserved"""
+
+RECORD_MAGIC: Final = b"TRec"
+RECORD_HEADER: Final = struct.Struct("<4sBBHII32s")
+"""magic, kind, codec, reserved, stored length, plain length, id"""
+
+FOOTER_ENTRY: Final = struct.Struct("<33sBQII")
+"""key, codec, offset of the payload, stored length, plain length"""
+
+TRAILER: Final = struct.Struct("<4sIQ32s")
+"""magic, number of footer entries, offset of the footer, BLAKE3 of the footer and both numbers"""
+TRAILER_MAGIC: Final = b"TRft"
+TRAILER_SUM: Final = struct.Struct("<IQ")
+
+PACK_SIZE: Final = 64 << 20
+MAX_STORED: Final = 16 << 20
+MAX_ENTRIES: Final = 1 << 24
+WRITE_BUFFER: Final = 1 << 20
+
+
+class Record(NamedTuple):
+    """An object as it is stored and as it travels: `payload` is what `codec` made of
+    `plain_length` bytes."""
+
+    key: Key
+    codec: int
+    plain_length: int
+    payload: bytes
+
+
+class FooterEntry(NamedTuple):
+    """Where an object's payload lies in its pack."""
+
+    key: Key
+    codec: int
+    offset: int
+    stored: int
+    plain: int
+
+
+class PackWriter:
+    """Appends records to a new pack in `folder` (the repository's tmp/).
+
+    `seal` makes it durable under its final name. A writer that is dropped without `seal` or
+    `discard` leaves its file behind, unlocked, for salvage.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"pack-{os.getpid()}-{os.urandom(6).hex()}.tmp"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, 0o600)
+        try_lock(self._descriptor)
+        self._hasher = blake3()
+        self._buffer = bytearray()
+        self._written = 0
+        self.entries: list[FooterEntry] = []
+        self._put(FILE_HEADER.pack(MAGIC, VERSION, 0))
+
+    @property
+    def size(self) -> int:
+        """Bytes appended so far."""
+        return self._written + len(self._buffer)
+
+    def append(self, record: Record) -> None:
+        key, codec, plain, payload = record
+        stored = len(payload)
+        header = RECORD_HEADER.pack(RECORD_MAGIC, key[0], codec, 0, stored, plain, key[1:])
+        offset = self.size + RECORD_HEADER.size
+        self.entries.append(FooterEntry(key, codec, offset, stored, plain))
+        self._buffer += header
+        self._put(payload)
+
+    def flush(self) -> None:
+        """Hand what is buffered to the kernel: it survives a kill from here on."""
+        if self._buffer:
+            self._hasher.update(self._buffer)
+            write_all(self._descriptor, self._buffer)
+            self._written += len(self._buffer)
+            self._buffer = bytearray()
+
+    def seal(self, packs: Path) -> bytes:
+        """Write footer and trailer, fsync, rename into `packs`, fsync that folder. The pack's name
+        (32 bytes); the file is closed."""
+        self.entries.sort()
+        footer = b"".join([FOOTER_ENTRY.pack(*entry) for entry in self.entries])
+        offset = self.size
+        self._put(footer)
+        self._put(_trailer(footer, len(self.entries), offset))
+        self.flush()
+        name: bytes = self._hasher.digest()
+        os.fsync(self._descriptor)
+        self.path.rename(packs / pack_file_name(name))
+        os.close(self._descriptor)
+        fsync_folder(packs)
+        return name
+
+    def abandon(self) -> None:
+        """Close the file and leave it for salvage."""
+        try:
+            self.flush()
+        finally:
+            os.close(self._descriptor)
+
+    def discard(self) -> None:
+        """Close the file and delete it."""
+        os.close(self._descriptor)
+        self.path.unlink(missing_ok=True)
+
+    def _put(self, content: bytes) -> None:
+        self._buffer += content
+        if len(self._buffer) >= WRITE_BUFFER:
+            self.flush()
+
+
+def pack_file_name(name: bytes) -> str:
+    return name.hex() + ".pack"
+
+
+def pack_name(path: Path) -> bytes | None:
+    """The pack's name from its file name, or None for a file that is no pack."""
+    if path.suffix != ".pack" or len(path.stem) != 2 * ID_LENGTH:
+        return None
+    try:
+        return bytes.fromhex(path.stem)
+    except ValueError:
+        return None
+
+
+def _trailer(footer: bytes, count: int, offset: int) -> bytes:
+    digest = blake3(footer + TRAILER_SUM.pack(count, offset)).digest()
+    return TRAILER.pack(TRAILER_MAGIC, count, offset, digest)
+
+
+def read_footer(path: Path) -> list[FooterEntry]:
+    """The footer of a sealed pack. Corrupt when any of it is not as it was written,
+    UnsupportedFormat for a pack of a newer version."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_file_header(file.read(FILE_HEADER.size), path)
+        if size < FILE_HEADER.size + TRAILER.size:
+            raise Corrupt(f"pack {path.name[:12]} is cut short")
+        file.seek(size - TRAILER.size)
+        magic, count, offset, _ = TRAILER.unpack(trailer := file.read(TRAILER.size))
+        length = count * FOOTER_ENTRY.size
+        if magic != TRAILER_MAGIC or offset + length + TRAILER.size != size or count > MAX_ENTRIES:
+            raise Corrupt(f"pack {path.name[:12]} is cut short or its trailer is damaged")
+        file.seek(offset)
+        footer = file.read(length)
+    if _trailer(footer, count, offset) != trailer:
+        raise Corrupt(f"the footer of pack {path.name[:12]} is damaged")
+    entries = [FooterEntry(*fields) for fields in FOOTER_ENTRY.iter_unpack(footer)]
+    for entry in entries:
+        if not (FILE_HEADER.size < entry.offset <= offset - entry.stored) or not valid_key(
+            entry.key
+        ):
+            raise Corrupt(f"the footer of pack {path.name[:12]} points outside the pack")
+    return entries
+
+
+def valid_key(key: bytes) -> bool:
+    return len(key) == KEY_LENGTH and 1 <= key[0] <= Kind.HISTORY
+
+
+def _check_file_header(header: bytes, path: Path) -> None:
+    if len(header) < FILE_HEADER.size or header[:4] != MAGIC:
+        raise Corrupt(f"{path.name[:12]} is not a pack")
+    _, version, _ = FILE_HEADER.unpack(header)
+    if version != VERSION:
+        raise UnsupportedFormat(f"pack {path.name[:12]} has version {version}; this is treering 1")
+
+
+def scan_records(path: Path) -> Iterator[tuple[FooterEntry, bytes]]:
+    """The records of a pack in the order they were written, sealed or not, up to the first thing
+    that is no whole record. Payloads are not verified."""
+    with path.open("rb") as file:
+        header = file.read(FILE_HEADER.size)
+        if len(header) < FILE_HEADER.size or header[:4] != MAGIC:
+            return
+        position = FILE_HEADER.size
+        while True:
+            head = file.read(RECORD_HEADER.size)
+            if len(head) < RECORD_HEADER.size:
+                return
+            magic, kind, codec, _, stored, plain, identity = RECORD_HEADER.unpack(head)
+            if magic != RECORD_MAGIC or stored > MAX_STORED:
+                return
+            payload = file.read(stored)
+            if len(payload) < stored:
+                return
+            position += RECORD_HEADER.size
+            key = Key(bytes([kind]) + identity)
+            yield FooterEntry(key, codec, position, stored, plain), payload
+            position += stored
+
+
+def check_record_header(header: bytes, entry: FooterEntry) -> None:
+    """Corrupt unless the record header before a payload says what the index says of it."""
+    magic, kind, codec, _, stored, plain, identity = RECORD_HEADER.unpack(header)
+    stated = FooterEntry(Key(bytes([kind]) + identity), codec, entry.offset, stored, plain)
+    if magic != RECORD_MAGIC or stated != entry:
+        raise Corrupt("a record in a pack is not the one the index says")
