@@ -38,6 +38,10 @@ def _first(db: Database) -> None:
         " primary key (folder, last)) without rowid"
     )
     db.execute("create table unrestored (path blob primary key, data blob) without rowid")
+    db.execute(
+        "create table links (path blob primary key, inode integer not null,"
+        " levels integer, target blob) without rowid"
+    )
 
 
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)

@@ -1,0 +1,133 @@
+"""Metadata of live files: from the file system into entries, and back.
+
+Kept: type, permission bits, owner ids, mtime in nanoseconds, link target, device number, and the
+xattrs that pass the filter: `user.*`, `security.capability`, POSIX ACLs, `trusted.*` for root, and
+with `labels` everything else under `security.`. Not kept: atime, ctime, birth time, inode flags.
+All functions work on (folder descriptor, name), so that no path is resolved twice and no symlink
+followed. Thread-safe.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Final, NamedTuple
+
+from ..store.ids import NULL
+from ..store.nodes import Entry, EntryKind, Extras
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+
+ACLS: Final = frozenset({b"system.posix_acl_access", b"system.posix_acl_default"})
+NO_XATTRS: Final = frozenset(
+    {errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES, errno.ENOENT}
+)
+
+KINDS: Final = {
+    stat.S_IFREG: EntryKind.FILE,
+    stat.S_IFDIR: EntryKind.FOLDER,
+    stat.S_IFLNK: EntryKind.SYMLINK,
+    stat.S_IFIFO: EntryKind.FIFO,
+    stat.S_IFCHR: EntryKind.CHARACTER_DEVICE,
+    stat.S_IFBLK: EntryKind.BLOCK_DEVICE,
+}
+"""By file type; sockets are missing: they mean nothing without their process."""
+
+
+class XattrFilter(NamedTuple):
+    """Which xattrs are kept: `root` adds trusted.*, `labels` the rest of security.*."""
+
+    root: bool
+    labels: bool = False
+
+    def keeps(self, name: bytes) -> bool:
+        if name.startswith(b"user.") or name in ACLS or name == b"security.capability":
+            return True
+        if name.startswith(b"trusted."):
+            return self.root and not name.startswith(b"trusted.overlay.")
+        return self.labels and name.startswith(b"security.")
+
+
+def read_xattrs(target: int | str, keep: XattrFilter) -> Xattrs:
+    """The kept xattrs of an open file, or of a path without following it, sorted by name."""
+    follow = isinstance(target, int)
+    try:
+        names = os.listxattr(target, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in NO_XATTRS:
+            return ()
+        raise
+    if not names:
+        return ()
+    found = []
+    for text in sorted(names, key=os.fsencode):
+        name = os.fsencode(text)
+        if keep.keeps(name):
+            try:
+                found.append((name, os.getxattr(target, text, follow_symlinks=follow)))
+            except OSError as error:
+                if error.errno not in NO_XATTRS:
+                    raise
+    return tuple(found)
+
+
+def at(folder: int, name: bytes) -> str:
+    """A path to `name` in an open folder, for calls that take no folder descriptor."""
+    return f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+
+
+def make_entry(
+    name: bytes, info: os.stat_result, *, content: bytes = NULL, xattrs: Xattrs = ()
+) -> Entry:
+    """The entry of a file, fifo or device; folders and symlinks have functions of their own."""
+    kind = KINDS[stat.S_IFMT(info.st_mode)]
+    device = info.st_rdev if kind in (EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE) else None
+    extras = Extras(xattrs, None, device) if xattrs or device is not None else None
+    size = info.st_size if kind == EntryKind.FILE else 0
+    return _entry(name, info, kind, size, 0, content, extras)
+
+
+def symlink_entry(name: bytes, info: os.stat_result, target: bytes, xattrs: Xattrs) -> Entry:
+    extras = Extras(xattrs, target)
+    return _entry(name, info, EntryKind.SYMLINK, len(target), 0, NULL, extras)
+
+
+def folder_entry(
+    name: bytes, info: os.stat_result, xattrs: Xattrs, content: bytes, files: int, size: int
+) -> Entry:
+    extras = Extras(xattrs) if xattrs else None
+    return _entry(name, info, EntryKind.FOLDER, size, files, content, extras)
+
+
+def _entry(
+    name: bytes,
+    info: os.stat_result,
+    kind: int,
+    size: int,
+    files: int,
+    content: bytes,
+    extras: Extras | None,
+) -> Entry:
+    return Entry(
+        name,
+        int(kind),
+        stat.S_IMODE(info.st_mode),
+        info.st_uid,
+        info.st_gid,
+        info.st_mtime_ns,
+        size,
+        files,
+        content,
+        extras,
+    )
+
+
+def same_metadata(a: Entry, b: Entry) -> bool:
+    """Whether two entries agree in all but name, content and sums."""
+    return (
+        (a.kind, a.mode, a.uid, a.gid, a.mtime_ns) == (b.kind, b.mode, b.uid, b.gid, b.mtime_ns)
+        and a.more.xattrs == b.more.xattrs
+        and a.more.target == b.more.target
+        and a.more.device == b.more.device
+    )

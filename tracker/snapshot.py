@@ -1,0 +1,263 @@
+"""A commit: one snapshot of the work tree, from the walk to the moved ref.
+
+Order of durability: packs, block index, state of the scan, the note that the root is held whole,
+Git objects, the ref. Whatever ends it earlier leaves the refs where they were and, of what was
+stored, what the next commit finds again.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..store.block_store import ObjectWriter
+from ..store.errors import NotFound, storage_error
+from ..store.filesystem import filesystem_type
+from ..store.history import BRANCHES, Commit, Person, RefUpdate
+from ..store.ids import NodeId
+from ..store.marks import MarkLog
+from ..store.nodes import EMPTY_FOLDER, Entry
+from ..store.progress import SILENT, Progress
+from ..store.repository import Repository
+from ..store.root_record import Change, RootRecord
+from ..store.trees import encode_root, load_root
+from . import restore_log
+from .build import Context, Totals, TreeBuilder
+from .changes import count_changes
+from .links import LinkTable
+from .metadata import XattrFilter
+from .reading import FileReader
+from .report import Report
+from .scan import FOLDER_FLAGS
+from .scan_state import ScanState, granularity
+from .scope import EVERYTHING, Scope
+from .unrestored import Unrestored
+
+MAX_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to commit and as whom. `scope`: everything, or only what lies at some paths."""
+
+    message: str
+    author: Person
+    committer: Person
+    scope: Scope = EVERYTHING
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a commit did. `commit` is None when there was nothing to commit."""
+
+    commit: Commit | None
+    root: NodeId
+    change: Change
+    seconds: float
+    report: Report = field(default_factory=Report)
+
+
+def xattr_filter(repository: Repository) -> XattrFilter:
+    return XattrFilter(os.geteuid() == 0, repository.config.boolean("core.labels", False))
+
+
+def head_commit(repository: Repository) -> Commit | None:
+    """The commit that HEAD names, or None."""
+    head = repository.history.head()
+    return repository.history.commit(head) if head else None
+
+
+def top_entry(repository: Repository, commit: Commit | None) -> Entry | None:
+    """The top folder of a commit's root."""
+    return load_root(repository.store, commit.root).top if commit else None
+
+
+def commit(
+    repository: Repository,
+    top: Path,
+    request: Request,
+    *,
+    progress: Progress = SILENT,
+    check: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Commit the work tree at `top`. `check` runs once the lock is held and may refuse."""
+    started = time.monotonic()
+    with repository.lock("commit", "a commit"):
+        restore_log.refuse_if_pending(repository)
+        check()
+        head = head_commit(repository)
+        base = top_entry(repository, head)
+        writer = repository.writer()
+        try:
+            built = _Build(repository, top, request.scope, base, writer, progress)
+            entry = built.run()
+            root = NodeId(writer.put_node(encode_root(entry, repository.block_size)))
+            writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
+        progress.begin("recording")
+        repository.record_packs(writer.packs)
+        if not request.allow_empty and _is_same(head, root, entry):
+            return Outcome(None, root, Change(), time.monotonic() - started, built.report)
+        change = _count(repository, base, entry, built.totals, writer)
+        record = RootRecord(root, (), change, *_owner_names(head, built.owners))
+        made = _record(repository, request, head, record)
+        return Outcome(made, root, change, time.monotonic() - started, built.report)
+
+
+def _is_same(head: Commit | None, root: NodeId, top: Entry) -> bool:
+    if head is None:
+        return top.content == EMPTY_FOLDER
+    return head.root == root
+
+
+def _count(
+    repository: Repository, base: Entry | None, entry: Entry, totals: Totals, writer: ObjectWriter
+) -> Change:
+    if base is None:
+        change = Change(entry.files, totals.regions, totals.data)
+    else:
+        change = count_changes(repository.store, base, entry, repository.block_size)
+    return change._replace(stored=writer.stored_bytes)
+
+
+def _record(
+    repository: Repository, request: Request, head: Commit | None, record: RootRecord
+) -> Commit:
+    branch = repository.history.branch()
+    ref = BRANCHES + branch if branch else "HEAD"
+    repository.mark_held([record.root], "whole")
+    made = repository.history.create_commit(
+        record,
+        [head.id] if head else [],
+        request.author,
+        request.committer,
+        request.message,
+        ref,
+    )
+    repository.mark_finalized([RefUpdate(ref, head.id if head else None, made.id)])
+    return made
+
+
+def _owner_names(
+    head: Commit | None, owners: tuple[set[int], set[int]]
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Names of the owners in the snapshot, as this machine knows them: those met now, beside those
+    of the parent."""
+    users = dict(head.record.users) if head else {}
+    groups = dict(head.record.groups) if head else {}
+    for uid in owners[0]:
+        try:
+            users[uid] = pwd.getpwuid(uid).pw_name
+        except (KeyError, OverflowError):
+            continue
+    for gid in owners[1]:
+        try:
+            groups[gid] = grp.getgrgid(gid).gr_name
+        except (KeyError, OverflowError):
+            continue
+    return users, groups
+
+
+class _Build:
+    """The passes of one build: a second one where the hard links turned out to be others than the
+    last scan's."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        top: Path,
+        scope: Scope,
+        base: Entry | None,
+        writer: ObjectWriter,
+        progress: Progress,
+    ) -> None:
+        self._repository = repository
+        self._top = top
+        self._scope = scope
+        self._base = base
+        self._writer = writer
+        self._progress = progress
+        self.report = Report()
+        self.totals = Totals()
+        self.owners: tuple[set[int], set[int]] = (set(), set())
+
+    def run(self) -> Entry:
+        """The top folder's entry."""
+        repository = self._repository
+        links = LinkTable(repository.catalog)
+        notes = Unrestored(repository.catalog, MarkLog(repository.path / "marks" / "unrestored"))
+        try:
+            descriptor = os.open(self._top, FOLDER_FLAGS)
+        except OSError as error:
+            raise storage_error(f"opening {self._top}", error) from error
+        try:
+            _check_scope(descriptor, self._scope, self._base is not None)
+            for number in range(1, MAX_PASSES + 1):
+                self._progress.begin("reading" if number == 1 else "linking")
+                entry = self._pass(descriptor, links, notes, first=number == 1)
+                if links.settle():
+                    break
+            return entry
+        finally:
+            os.close(descriptor)
+
+    def _pass(self, descriptor: int, links: LinkTable, notes: Unrestored, *, first: bool) -> Entry:
+        repository = self._repository
+        state = ScanState(repository.catalog, self._top)
+        state.begin()
+        links.begin()
+        self.report = Report()
+        reader = FileReader(
+            self._writer,
+            repository.store.codec,
+            repository.block_size,
+            threads=repository.threads,
+            keep=xattr_filter(repository),
+            progress=self._progress,
+        )
+        context = Context(
+            repository.store,
+            self._writer,
+            reader,
+            state,
+            links,
+            notes,
+            self.report,
+            xattr_filter(repository),
+            self._base,
+            granularity(filesystem_type(self._top)),
+            self._scope,
+            self._progress,
+        )
+        builder = TreeBuilder(context)
+        try:
+            entry = builder.run(descriptor)
+        except OSError as error:
+            raise storage_error(f"reading {self._top}", error) from error
+        finally:
+            reader.close()
+        self._writer.flush()
+        state.save(whole=self._scope.whole)
+        if first:
+            self.totals = builder.totals
+        self.owners = builder.owners
+        return entry
+
+
+def _check_scope(top: int, scope: Scope, has_base: bool) -> None:
+    """Each given path must exist, or have existed."""
+    for path in scope.paths:
+        try:
+            os.stat(path, dir_fd=top, follow_symlinks=False)
+        except OSError as error:
+            if not has_base:
+                name = os.fsdecode(path)
+                raise NotFound(f"{name}: {error.strerror}") from error
