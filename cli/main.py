@@ -1,20 +1,141 @@
-"""Entry point: the `treering` group, lazy commands, and the one place where an error becomes a
-line on stderr and an exit code."""
+"""Entry point: the `treering` group with its lazy commands, and the one place where an error
+becomes a line on stderr and an exit code."""
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
 import click
 
+from ..store.errors import StorageError, TreeringError
+from . import exits
+from .context import Context, common_options
 from .version import VERSION
 
+COMMANDS: Final = {
+    "cat": "Print a file of a commit.",
+    "clone": "Make a new repository from a remote one.",
+    "commit": "Record the work tree as a snapshot.",
+    "config": "Read or change settings.",
+    "fetch": "Bring commits from a remote.",
+    "fsck": "Check the repository.",
+    "init": "Make a repository.",
+    "log": "Show history.",
+    "ls": "List what a commit holds.",
+    "push": "Send commits to a remote.",
+    "remote": "Keep the list of remotes.",
+    "restore": "Bring files back from a commit.",
+    "status": "Show what differs from the last commit.",
+}
+"""Name -> one line of help. The module is `commands.NAME`, imported when the command is run."""
 
-@click.group()
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f".commands.{cmd_name}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table: listing the commands must not import them all."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="treering", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Git for big, live data."""
+@click.option("-C", "directory", metavar="DIR", multiple=True, help="Run as if started in DIR.")
+@common_options
+@click.pass_context
+def cli(ctx: click.Context, directory: tuple[str, ...]) -> None:
+    """Git for big, live data: versions directory trees of any size and replicates what changed."""
+    context = ctx.ensure_object(Context)
+    for path in directory:
+        context.start = (context.start / path).resolve()
+        if not context.start.is_dir():
+            raise click.UsageError(f"-C {path}: not a folder")
 
 
-def main() -> None:
-    sys.exit(cli.main(standalone_mode=True))
+def main(arguments: list[str] | None = None) -> NoReturn:
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; its exit code. Nothing below this raises SystemExit."""
+    _tune()
+    context = Context()
+    try:
+        try:
+            cli.main(args=arguments, prog_name="treering", standalone_mode=False, obj=context)
+            sys.stdout.flush()
+        finally:
+            context.close()
+    except click.ClickException as error:
+        error.show()
+        return exits.USAGE
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _interrupted()
+    except TreeringError as error:
+        return _failed(context, error)
+    except BrokenPipeError:
+        # The reader has gone (`treering log | head`): nothing more to say, to nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _failed(context, StorageError(f"{name}{error.strerror or error}"))
+    except RecursionError as error:
+        return _failed(context, TreeringError(f"nested too deeply: {error}"))
+    return context.exit_code
+
+
+def _failed(context: Context, error: TreeringError) -> int:
+    if context.debug:
+        import traceback
+
+        traceback.print_exc()
+    _show_error(context, error)
+    return exits.exit_code(error)
+
+
+def _show_error(context: Context, error: TreeringError) -> None:
+    if context.json:
+        import json
+
+        document: dict[str, Any] = {"error": type(error).__name__, "message": error.message}
+        document["hint"] = error.hint
+        text = json.dumps(document, ensure_ascii=False)
+    else:
+        text = f"treering: {error.message}"
+        if error.hint:
+            text += f"\nhint: {error.hint}"
+    sys.stderr.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+
+
+def _interrupted() -> int:
+    sys.stderr.write("treering: interrupted\n")
+    return exits.INTERRUPTED
+
+
+def _tune() -> None:
+    """Fewer garbage collections - our objects have no cycles, and there are many of them - and as
+    many open files as we may have."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 65536
+    if soft < min(wanted, 65536):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, 65536), hard))

@@ -49,6 +49,14 @@ def closes(name: bytes, height: int) -> bool:
     return not int.from_bytes(blake3(name).digest()[-16:]) & mask
 
 
+def closed_by_rule(entries: list[Entry]) -> bool:
+    """Whether a leaf of these entries ends where it does wherever the folder goes on."""
+    count = len(entries)
+    named = count >= MIN_ENTRIES and closes(entries[-1].name, 0)
+    full = count == MAX_LEAF_ENTRIES or sum(map(xattr_bytes, entries)) >= MAX_XATTR_BYTES
+    return named or full
+
+
 def xattr_bytes(entry: Entry) -> int:
     if entry.extras is None:
         return 0
@@ -150,13 +158,10 @@ class DirectoryBuilder:
 
     def _close_branch(self, height: int) -> None:
         children = self._heights[height - 1]
-        identity = self._put_node(encode(BranchNode(height, tuple(children))))
-        entries = sum(child.entries for child in children)
-        files = sum(child.files for child in children)
-        size = sum(child.size for child in children)
-        last = children[-1].last
+        branch = BranchNode(height, tuple(children))
+        child = branch_child(branch, self._put_node(encode(branch)))
         self._heights[height - 1] = []
-        self._push(Child(last, identity, entries, files, size), height + 1)
+        self._push(child, height + 1)
 
 
 def load_directory(source: NodeSource, identity: bytes) -> DirectoryNode:
@@ -197,7 +202,19 @@ def load_branch(source: NodeSource, child: Child, height: int) -> BranchNode:
     node = load_directory(source, child.node)
     if not isinstance(node, BranchNode) or node.height != height:
         raise Corrupt(f"directory node {child.node.hex()[:12]} has the wrong height")
+    if branch_child(node, child.node) != child:
+        raise Corrupt(f"directory node {child.node.hex()[:12]} does not add up")
     return node
+
+
+def branch_child(node: BranchNode, identity: bytes) -> Child:
+    """The Child that stands for a branch."""
+    entries = files = size = 0
+    for child in node.children:
+        entries += child.entries
+        files += child.files
+        size += child.size
+    return Child(node.children[-1].last, identity, entries, files, size)
 
 
 def entries(source: NodeSource, identity: bytes) -> Iterator[Entry]:

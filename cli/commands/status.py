@@ -1,0 +1,89 @@
+"""treering status: what differs from the last commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ...store.quoting import quote_path
+from ..context import Context, common_options, pass_context
+from ..output import Json, path_json, say, say_json, show_path
+from ..sizes import count
+from ..summary import ahead_behind, ahead_behind_line, finish_report, report_json
+
+if TYPE_CHECKING:
+    from ...tracker.status import StatusItem
+
+WORDS = {"new": "new:      ", "modified": "modified: ", "deleted": "deleted:  "}
+
+
+@click.command("status")
+@click.option("--regions", is_flag=True, help="The changed regions of each modified file.")
+@click.option("-z", "zero", is_flag=True, help="Do not quote names.")
+@common_options
+@pass_context
+def command(context: Context, regions: bool, zero: bool) -> None:
+    """Show what differs between the work tree and the last commit.
+
+    Files are told apart by their stat data and read only where it does not tell; --regions reads
+    the changed files. A new folder is one line.
+
+    \b
+    Example:
+      treering status --regions
+    """
+    from ...tracker import restore_log
+    from ...tracker.status import StatusScan
+
+    top = context.work_tree()
+    repository = context.repository
+    with context.progress() as progress:
+        progress.begin("comparing")
+        scan = StatusScan(repository, top, want_regions=regions, progress=progress)
+        items = sorted(scan.items(), key=lambda item: item.path)
+    branch = repository.history.branch()
+    upstream = ahead_behind(repository, branch)
+    pending = restore_log.pending(repository)
+    if context.json:
+        say_json(
+            {
+                "branch": branch,
+                "head": scan.head.id if scan.head else None,
+                "upstream": upstream,
+                "changes": [_item_json(item) for item in items],
+                "touched_folders": scan.touched,
+                "interrupted_restore": pending.commit if pending else None,
+                **report_json(scan.report),
+            }
+        )
+        finish_report(context, scan.report)
+        return
+    say(f"On branch {branch}" if branch else f"HEAD detached at {scan.head and scan.head.short}")
+    if scan.head is None:
+        say("No commits yet")
+    if upstream:
+        say(ahead_behind_line(upstream))
+    if pending:
+        say(f"A restore of {pending.commit[:10]} was interrupted.")
+        say(f"  (finish it with: {restore_log.command(pending)})")
+    if items:
+        say("Changes since the last commit:")
+        for item in items:
+            say(f"        {WORDS[item.what]}  {show_path(item.path, zero)}")
+            for region in item.regions:
+                say(f"            {region.offset}+{region.length} {quote_path(region.path)}")
+    if scan.touched:
+        say(f"{count(scan.touched, 'folder')} with a new modification time")
+    if not items and not scan.touched:
+        say("nothing to commit, work tree clean")
+    finish_report(context, scan.report)
+
+
+def _item_json(item: StatusItem) -> Json:
+    found: Json = {"what": item.what, **path_json(item.path), "folder": item.is_folder}
+    if item.regions:
+        found["regions"] = [
+            {"offset": region.offset, "length": region.length} for region in item.regions
+        ]
+    return found

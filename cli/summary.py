@@ -1,0 +1,88 @@
+"""Lines that several commands print: changes, problems, ahead and behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..store.history import BRANCHES, REMOTES
+from ..store.quoting import quote_path
+from ..store.repository import Repository
+from ..store.root_record import Change
+from ..tracker.report import Report
+from . import exits
+from .context import Context
+from .output import Json, path_json, tell
+from .sizes import count, format_size
+
+SHOWN = 10
+
+
+def change_line(change: Change) -> str:
+    """3 files, 64 regions, 4.0 MiB changed, 2.1 MiB stored"""
+    return (
+        f"{count(change.files, 'file')}, {count(change.regions, 'region')},"
+        f" {format_size(change.size)} changed, {format_size(change.stored)} stored"
+    )
+
+
+def finish_report(context: Context, report: Report) -> None:
+    """Say what was met, on stderr, and set the exit code when something was not done."""
+    if report.problem_count:
+        context.exit_code = exits.WARNINGS
+    if context.json:
+        return
+    for remark in report.remarks[: None if context.verbose else SHOWN]:
+        context.notice(f"{quote_path(remark.path)}: {remark.what}")
+    if len(report.remarks) > SHOWN and not context.verbose:
+        context.notice(f"and {len(report.remarks) - SHOWN} more such remarks (-v shows them)")
+    if report.sockets and not context.quiet:
+        context.notice(f"{count(report.sockets, 'socket')} left out")
+    shown = report.problems[: None if context.verbose else SHOWN]
+    for problem in shown:
+        tell(f"treering: warning: {quote_path(problem.path)}: {problem.what}")
+    if report.problem_count > len(shown):
+        tell(f"treering: warning: and {report.problem_count - len(shown)} more")
+
+
+def report_json(report: Report) -> Json:
+    def listed(remarks: list[Any]) -> list[Json]:
+        return [{**path_json(remark.path), "what": remark.what} for remark in remarks]
+
+    return {
+        "problems": listed(report.problems),
+        "problem_count": report.problem_count,
+        "remarks": listed(report.remarks),
+        "sockets": report.sockets,
+    }
+
+
+def upstream_of(repository: Repository, branch: str) -> str | None:
+    """The remote-tracking ref that a branch follows, if it exists."""
+    remote = repository.config.get(f"branch.{branch}.remote") or "origin"
+    merge = repository.config.get(f"branch.{branch}.merge") or BRANCHES + branch
+    ref = f"{REMOTES}{remote}/{merge.removeprefix(BRANCHES)}"
+    return ref if repository.history.ref(ref) else None
+
+
+def ahead_behind(repository: Repository, branch: str | None) -> Json | None:
+    """How a branch and its upstream differ, or None without an upstream."""
+    history = repository.history
+    head = history.head()
+    ref = upstream_of(repository, branch) if branch else None
+    target = history.ref(ref) if ref else None
+    if ref is None or target is None or head is None:
+        return None
+    ahead, behind = history.ahead_behind(head, target)
+    return {"ref": ref, "ahead": ahead, "behind": behind}
+
+
+def ahead_behind_line(found: Json) -> str:
+    name = found["ref"].removeprefix(REMOTES)
+    ahead, behind = found["ahead"], found["behind"]
+    if ahead and behind:
+        return f"Your branch and '{name}' have diverged: {ahead} and {count(behind, 'commit')}."
+    if ahead:
+        return f"Your branch is ahead of '{name}' by {count(ahead, 'commit')}."
+    if behind:
+        return f"Your branch is behind '{name}' by {count(behind, 'commit')}."
+    return f"Your branch is up to date with '{name}'."

@@ -1,0 +1,385 @@
+"""fsck: is what the refs promise there, and is it what was written?
+
+The structure pass checks marks, commits and their BLAKE3 chain, pack footers against the block
+index, and the closure of every root (each node is read and verified, blocks are looked up).
+`read_data` reads every record of every pack, in parallel; `subset` takes one M-th of the packs, by
+name, so that a big repository can be read over M nights. An object found bad leaves the index, so
+that the next commit or push of it heals the repository. What is merely unreferenced is garbage, not
+damage.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from . import directories, trees
+from .block_index import BlockIndex, replace_index
+from .block_store import ObjectWriter, expand
+from .closure import ClosureWalk
+from .codec import Codec
+from .content import NodeSource, block_count, blocks_of
+from .errors import Corrupt, NotFound, StorageError
+from .history import Commit
+from .ids import block_key, key_name, node_key
+from .nodes import Entry
+from .packfile import (
+    FooterEntry,
+    Record,
+    pack_name,
+    read_footer,
+    scan_records,
+)
+from .progress import SILENT, Progress
+from .repository import Repository
+
+BATCH: Final = 256
+MAX_PATHS: Final = 20
+MAX_PROBLEMS: Final = 1000
+
+
+class Problem(NamedTuple):
+    """Something damaged: what, and which objects it concerns."""
+
+    what: str
+    keys: tuple[bytes, ...] = ()
+
+
+class Affected(NamedTuple):
+    """A path of a commit that a damaged object belongs to."""
+
+    commit: str
+    path: bytes
+
+
+@dataclass
+class Findings:
+    """What fsck saw. `problems` is cut at a limit; `affected` names paths behind bad objects."""
+
+    commits: int = 0
+    packs: int = 0
+    objects: int = 0
+    bytes_read: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    affected: list[Affected] = field(default_factory=list)
+
+    def add(self, what: str, keys: Iterable[bytes] = ()) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(what, tuple(islice(keys, MAX_PATHS))))
+
+
+class Subset(NamedTuple):
+    """The `number`-th (from 1) of `of` parts."""
+
+    number: int = 1
+    of: int = 1
+
+    def holds(self, name: bytes) -> bool:
+        return int.from_bytes(name[:8]) % self.of == self.number - 1
+
+
+ALL_PACKS: Final = Subset()
+
+
+def fsck(
+    repository: Repository,
+    *,
+    read_data: bool = False,
+    subset: Subset = ALL_PACKS,
+    progress: Progress = SILENT,
+) -> Findings:
+    """Check everything. Takes bad objects out of the index where the repository is writable."""
+    findings = Findings()
+    for log in repository.marks():
+        damaged = log.damaged()
+        if damaged:
+            findings.add(f"marks: {damaged} damaged lines in a file of marks/")
+    _check_packs(repository, findings)
+    if read_data:
+        progress.begin("reading packs", total_bytes=_pack_bytes(repository, subset))
+        _read_packs(repository, subset, findings, progress)
+    progress.begin("checking roots")
+    _check_history(repository, findings, progress)
+    bad = {key for problem in findings.problems for key in problem.keys}
+    if bad:
+        findings.affected = list(islice(affected_paths(repository, bad), MAX_PATHS))
+    return findings
+
+
+def _packs(repository: Repository) -> Iterator[tuple[bytes, Path]]:
+    for path in sorted((repository.path / "packs").iterdir()):
+        name = pack_name(path)
+        if name is not None:
+            yield name, path
+
+
+def _pack_bytes(repository: Repository, subset: Subset) -> int:
+    return sum(path.stat().st_size for name, path in _packs(repository) if subset.holds(name))
+
+
+# -- packs against the index -------------------------------------------------------------------
+
+
+def _check_packs(repository: Repository, findings: Findings) -> None:
+    """Every pack has a good footer and is indexed; every indexed pack is there."""
+    index = repository.store.index
+    numbers = {name: number for number, name in index.packs().items()}
+    indexed = 0
+    for name, path in _packs(repository):
+        findings.packs += 1
+        try:
+            footer = read_footer(path)
+        except Corrupt as error:
+            findings.add(error.message)
+            continue
+        findings.objects += len(footer)
+        number = numbers.pop(name, None)
+        if number is None:
+            findings.add(f"pack {name.hex()[:12]} is not in the block index")
+            continue
+        for entry, location in zip(footer, index.locate([e.key for e in footer]), strict=True):
+            if location is None or location.pack != number:
+                continue  # forgotten as bad, or stored twice: the other copy counts
+            indexed += 1
+            if (location.codec, *location[2:]) != entry[1:]:
+                findings.add("the block index is wrong about an object", [entry.key])
+    for name in numbers:
+        findings.add(f"pack {name.hex()[:12]} is missing")
+    if indexed != len(index) and not findings.problems:
+        findings.add(f"the block index has {len(index) - indexed} objects that no pack has")
+
+
+def _read_packs(
+    repository: Repository, subset: Subset, findings: Findings, progress: Progress
+) -> None:
+    codec = repository.store.codec
+    with ThreadPoolExecutor(repository.threads, thread_name_prefix="fsck") as pool:
+        for name, path in _packs(repository):
+            if not subset.holds(name):
+                continue
+            bad = list(_bad_records(path, codec, pool, findings, progress))
+            if bad:
+                findings.add(f"pack {name.hex()[:12]} has {len(bad)} damaged objects", bad)
+                _forget(repository, bad)
+
+
+def _bad_records(
+    path: Path, codec: Codec, pool: ThreadPoolExecutor, findings: Findings, progress: Progress
+) -> Iterator[bytes]:
+    """The keys of records that are not what the footer says, or do not have their id."""
+    try:
+        expected = {entry.key: entry for entry in read_footer(path)}
+    except Corrupt:
+        return  # reported by the check of the footers
+    records = scan_records(path)
+
+    def good(item: tuple[FooterEntry, bytes]) -> bool:
+        entry, payload = item
+        try:
+            expand(codec, Record(entry.key, entry.codec, entry.plain, payload))
+        except Corrupt:
+            return False
+        return expected.get(entry.key) == entry
+
+    seen = set()
+    while batch := list(islice(records, BATCH)):
+        for (entry, payload), fine in zip(batch, pool.map(good, batch), strict=True):
+            findings.bytes_read += len(payload)
+            progress.advance(size=len(payload))
+            if fine:
+                seen.add(entry.key)
+    yield from (key for key in expected if key not in seen)
+
+
+def _forget(repository: Repository, bad: list[bytes]) -> None:
+    if repository.writable:
+        repository.store.index.forget(bad)
+        repository.doubt()
+
+
+# -- history and roots ---------------------------------------------------------------------------
+
+
+def _check_history(repository: Repository, findings: Findings, progress: Progress) -> None:
+    history = repository.history
+    walk = ClosureWalk(repository.store)
+    whole: list[bytes] = []
+    for commit_id in _all_commits(repository, findings):
+        findings.commits += 1
+        try:
+            commit = history.commit(commit_id)
+            history.check_parents(commit)
+        except (Corrupt, NotFound) as error:
+            findings.add(error.message)
+            continue
+        missing = list(islice(_missing(repository, walk, commit.root, progress), BATCH))
+        if missing:
+            findings.add(f"commit {commit.short} lacks {len(missing)} objects", missing)
+        elif repository.writable and repository.held(commit.root) == "none":
+            whole.append(commit.root)
+    if not findings.problems:
+        repository.mark_held(whole, "whole")
+
+
+def _all_commits(repository: Repository, findings: Findings) -> list[str]:
+    """Every commit that a ref reaches, parents first."""
+    history = repository.history
+    tips = []
+    for name, target in history.refs().items():
+        try:
+            tips.append(history.resolve(target).id)
+        except (Corrupt, NotFound) as error:
+            findings.add(f"{name}: {error.message}")
+    try:
+        return history.oldest_first(tips)
+    except Corrupt as error:
+        findings.add(error.message)
+        return tips
+
+
+def _missing(
+    repository: Repository, walk: ClosureWalk, root: bytes, progress: Progress
+) -> Iterator[bytes]:
+    """Keys of the closure that are absent or damaged. The walk remembers nodes it has seen, so
+    that each is checked once over all commits."""
+    store = repository.store
+    walk.add_root(root, None)
+    while taken := walk.take(BATCH):
+        for identity in taken:
+            try:
+                walk.visit(identity, store.node(identity))
+            except (NotFound, Corrupt):
+                walk.skip(identity)
+                yield node_key(identity)
+        blocks = walk.drain_blocks()
+        progress.advance(files=len(blocks))
+        for key, present in zip(blocks, store.index.present(blocks), strict=True):
+            if not present:
+                yield key
+
+
+def affected_paths(repository: Repository, bad: set[bytes]) -> Iterator[Affected]:
+    """Where damaged objects belong: paths of commits, newest first, each tree looked at once."""
+    seen: set[bytes] = set()
+    history = repository.history
+    try:
+        commits = list(history.log(set(history.refs().values())))
+    except (Corrupt, NotFound):
+        return
+    for commit in commits:
+        if node_key(commit.root) in bad:
+            yield Affected(commit.id, b"")
+            continue
+        yield from _affected(repository, commit, bad, seen)
+
+
+def _affected(
+    repository: Repository, commit: Commit, bad: set[bytes], seen: set[bytes]
+) -> Iterator[Affected]:
+    store = repository.store
+    try:
+        root = trees.load_root(store, commit.root)
+    except (Corrupt, NotFound):
+        yield Affected(commit.id, b"")
+        return
+    stack: list[tuple[bytes, Entry]] = [(b"", root.top)]
+    while stack:
+        path, entry = stack.pop()
+        if entry.content in seen:
+            continue
+        seen.add(entry.content)
+        if _holds_bad(repository, entry, root.block_size, bad):
+            yield Affected(commit.id, path)
+        elif entry.is_folder:
+            below = [(path + b"/" + e.name if path else e.name, e) for e in _safe(store, entry)]
+            stack += reversed(below)
+
+
+def _safe(store: NodeSource, entry: Entry) -> list[Entry]:
+    try:
+        return list(directories.entries(store, entry.content))
+    except (Corrupt, NotFound):
+        return []
+
+
+def _holds_bad(repository: Repository, entry: Entry, block_size: int, bad: set[bytes]) -> bool:
+    """Whether a file's own objects, or a folder's own node, are among the bad ones."""
+    if node_key(entry.content) in bad or block_key(entry.content) in bad:
+        return True
+    if not entry.is_file or entry.size <= block_size:
+        return False
+    try:
+        blocks = blocks_of(repository.store, entry.content, block_count(entry.size, block_size))
+        return any(block_key(identity) in bad for _, identity in blocks)
+    except (Corrupt, NotFound):
+        return True
+
+
+# -- rebuilding the index ------------------------------------------------------------------------
+
+
+def rebuild_index(repository: Repository, *, progress: Progress = SILENT) -> tuple[int, int]:
+    """Make the block index anew from the packs: (packs, objects). What a damaged footer no longer
+    tells is read record by record into a new pack, and the damaged one is set aside in tmp/."""
+    if not repository.writable:
+        raise StorageError(f"{repository.path} may only be read")
+    progress.begin("rebuilding the index")
+    fresh = repository.tmp / "index-new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    damaged = []
+    packs = 0
+    with repository.lock("salvage", "salvage of unfinished packs"):
+        index = BlockIndex(fresh)
+        try:
+            for name, path in _packs(repository):
+                try:
+                    index.add_pack(name, read_footer(path))
+                except Corrupt:
+                    damaged.append(path)
+                    continue
+                packs += 1
+                progress.advance(files=1)
+            objects = len(index)
+        finally:
+            index.close()
+        repository.close()
+        replace_index(repository.path / "index", fresh)
+    for path in damaged:
+        objects += _rescue(repository, path)
+        packs += 1
+    return packs, objects
+
+
+def _rescue(repository: Repository, path: Path) -> int:
+    aside = repository.tmp / f"damaged-{path.name}"
+    path.rename(aside)
+    writer = ObjectWriter(repository.store)
+    try:
+        for entry, payload in scan_records(aside):
+            record = Record(entry.key, entry.codec, entry.plain, payload)
+            try:
+                expand(repository.store.codec, record)
+            except (Corrupt, KeyError):
+                continue
+            if writer.claim([record.key])[0]:
+                writer.append([record])
+        writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    repository.record_packs(writer.packs)
+    repository.doubt()
+    return writer.stored_objects
+
+
+def describe(problem: Problem) -> str:
+    """One line for a problem."""
+    names = ", ".join(key_name(key)[:18] for key in problem.keys[:3])
+    more = ", ..." if len(problem.keys) > 3 else ""
+    return f"{problem.what}: {names}{more}" if names else problem.what

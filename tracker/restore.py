@@ -1,0 +1,148 @@
+"""The command-sized operations over `checkout`: restore in place, restore elsewhere, clone.
+
+In place, the commit lock is held, uncommitted changes are looked for first, and the restore log
+stands while the tree is between two states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ..store import trees
+from ..store.errors import Conflict, NotFound
+from ..store.history import Commit
+from ..store.marks import MarkLog
+from ..store.nodes import Entry
+from ..store.progress import SILENT, Progress
+from ..store.quoting import quote_path
+from ..store.repository import Repository
+from ..store.trees import load_root
+from . import restore_log
+from .checkout import Action, Options, Restorer, Result
+from .scan_state import ScanState
+from .scope import Scope
+from .status import StatusScan
+from .unrestored import Unrestored
+
+LISTED: Final = 5
+
+
+def _ignore(_action: Action) -> None:
+    pass
+
+
+def restore_in_place(
+    repository: Repository,
+    top: Path,
+    commit: Commit,
+    options: Options,
+    *,
+    force: bool = False,
+    progress: Progress = SILENT,
+    on_action: Callable[[Action], None] = _ignore,
+) -> Result:
+    """Bring the work tree, or the paths in scope, to a commit. Without paths and without `force`,
+    Conflict when that would lose uncommitted changes."""
+    wanted = load_root(repository.store, commit.root).top
+    _check_paths(repository, wanted, options.scope)
+    with repository.lock("commit", "a commit"):
+        log = restore_log.Restore(commit.id, tuple(options.scope.paths))
+        resumed = restore_log.pending(repository) == log
+        if options.scope.whole and not force and not resumed:
+            progress.begin("comparing")
+            _refuse_losses(repository, top, wanted, options)
+        if not options.dry_run:
+            restore_log.begin(repository, log)
+        progress.begin("restoring")
+        result = _restorer(repository, wanted, top, options, progress, on_action).run()
+        if not options.dry_run:
+            restore_log.end(repository)
+        return result
+
+
+def restore_clone(
+    repository: Repository, top: Path, commit: Commit, *, progress: Progress = SILENT
+) -> Result:
+    """Fill the new work tree of a clone."""
+    wanted = load_root(repository.store, commit.root).top
+    progress.begin("restoring")
+    return _restorer(repository, wanted, top, Options(), progress, _ignore).run()
+
+
+def _restorer(
+    repository: Repository,
+    wanted: Entry,
+    top: Path,
+    options: Options,
+    progress: Progress,
+    on_action: Callable[[Action], None],
+) -> Restorer:
+    return Restorer(
+        repository,
+        wanted,
+        top,
+        options,
+        state=ScanState(repository.catalog, top),
+        unrestored=Unrestored(
+            repository.catalog, MarkLog(repository.path / "marks" / "unrestored")
+        ),
+        progress=progress,
+        on_action=on_action,
+    )
+
+
+def restore_elsewhere(
+    repository: Repository,
+    target: Path,
+    commit: Commit,
+    options: Options,
+    *,
+    progress: Progress = SILENT,
+    on_action: Callable[[Action], None] = _ignore,
+) -> Result:
+    """Restore a commit, or the paths in scope, into another folder, made if need be."""
+    wanted = load_root(repository.store, commit.root).top
+    _check_paths(repository, wanted, options.scope)
+    if not options.dry_run or not target.exists():
+        target.mkdir(parents=True, exist_ok=True)
+    progress.begin("restoring")
+    restorer = Restorer(repository, wanted, target, options, progress=progress, on_action=on_action)
+    return restorer.run()
+
+
+def _check_paths(repository: Repository, wanted: Entry, scope: Scope) -> None:
+    for path in scope.paths:
+        try:
+            trees.lookup(repository.store, wanted, path)
+        except NotFound as error:
+            raise NotFound(
+                f"{quote_path(path)} is not in that commit", hint="see: treering ls REV"
+            ) from error
+
+
+def _refuse_losses(repository: Repository, top: Path, wanted: Entry, options: Options) -> None:
+    lost: list[bytes] = []
+    for item in StatusScan(repository, top).items():
+        gone = item.what == "modified" and not item.is_folder
+        if item.what == "new":
+            gone = options.delete or _in_the_way(repository, wanted, item.path)
+        if gone:
+            lost.append(item.path)
+    if lost:
+        names = ", ".join(quote_path(path) for path in lost[:LISTED])
+        more = f" and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
+        raise Conflict(
+            f"uncommitted changes would be lost: {names}{more}",
+            hint="commit them, or give them up with --force",
+        )
+
+
+def _in_the_way(repository: Repository, wanted: Entry, path: bytes) -> bool:
+    """Whether a new thing on disk stands where the commit has something else."""
+    try:
+        found = trees.lookup(repository.store, wanted, path)
+    except NotFound:
+        return False
+    return not (found.is_folder and path.endswith(b"/"))
