@@ -66,6 +66,12 @@ class Context:
             self._repository = self.open_at(found.repository)
         return self._repository
 
+    def use(self, repository: Path, top: Path | None) -> None:
+        """Work on this repository from now on, wherever we are."""
+        self.close()
+        self._repository = self.open_at(repository)
+        self.top = top
+
     def work_tree(self) -> Path:
         """The top of the work tree; InvalidInput in a bare repository."""
         repository = self.repository

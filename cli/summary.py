@@ -58,7 +58,9 @@ def report_json(report: Report) -> Json:
 
 def upstream_of(repository: Repository, branch: str) -> str | None:
     """The remote-tracking ref that a branch follows, if it exists."""
-    remote = repository.config.get(f"branch.{branch}.remote") or "origin"
+    names = repository.config.subsections("remote")
+    only = names[0] if len(names) == 1 else "origin"
+    remote = repository.config.get(f"branch.{branch}.remote") or only
     merge = repository.config.get(f"branch.{branch}.merge") or BRANCHES + branch
     ref = f"{REMOTES}{remote}/{merge.removeprefix(BRANCHES)}"
     return ref if repository.history.ref(ref) else None

@@ -59,26 +59,28 @@ def _lmdb_errors() -> Iterator[None]:
 
 class BlockIndex:
     """The open index in `folder`. `writable=False` opens without locks, for repositories that the
-    user may only read."""
+    user may only read, or with them (`locked`) for a reader beside writers."""
 
-    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+    def __init__(self, folder: Path, *, writable: bool = True, locked: bool = False) -> None:
+        self.folder = folder
         with _lmdb_errors():
-            self._env = _open(folder, writable)
+            self._env = _open(folder, writable, writable or locked)
             self._check_length(folder)
             self._objects = self._env.open_db(b"objects", create=writable)
             self._packs = self._env.open_db(b"packs", create=writable)
             self._names: dict[int, bytes] = {}
             if writable:
                 self._env.reader_check()
-                self._gate()
+            self._gate(writable)
 
-    def _gate(self) -> None:
+    def _gate(self, writable: bool) -> None:
         with self._env.begin() as txn:
             found = txn.get(b"schema")
-        if found is None:
+        if found is None and writable:
             with self._env.begin(write=True) as txn:
                 txn.put(b"schema", SCHEMA)
-        elif found != SCHEMA:
+        elif found is not None and found != SCHEMA:
+            self._env.close()
             raise UnsupportedFormat(
                 f"the block index has schema {found.decode(errors='replace')}",
                 hint="rebuild it with: treering fsck --rebuild-index",
@@ -111,25 +113,29 @@ class BlockIndex:
 
     def add_pack(self, name: bytes, entries: Iterable[FooterEntry]) -> None:
         """Record a durable pack and its objects in one durable transaction. A key that is already
-        there keeps its location. Calling it twice for one pack does nothing."""
+        there keeps its location; one that was forgotten comes back: a pack that was written again
+        with the same bytes has the same name."""
         with _lmdb_errors(), self._env.begin(write=True) as txn:
             self._put_pack(txn, name, entries)
 
     def _put_pack(self, txn: lmdb.Transaction, name: bytes, entries: Iterable[FooterEntry]) -> None:
-        if txn.get(b"n" + name, db=self._packs) is not None:
-            return
-        last = txn.get(b"last", db=self._packs)
-        number = NUMBER.unpack(last)[0] + 1 if last else 1
-        packed = NUMBER.pack(number)
-        txn.put(b"last", packed, db=self._packs)
-        txn.put(b"n" + name, packed, db=self._packs)
-        txn.put(b"#" + packed, name, db=self._packs)
+        known = txn.get(b"n" + name, db=self._packs)
+        number = NUMBER.unpack(known)[0] if known else self._number_pack(txn, name)
         pack = VALUE.pack
         items = [
             (entry.key, pack(number, entry.codec, entry.offset, entry.stored, entry.plain))
             for entry in entries
         ]
         txn.cursor(db=self._objects).putmulti(items, overwrite=False)
+
+    def _number_pack(self, txn: lmdb.Transaction, name: bytes) -> int:
+        last = txn.get(b"last", db=self._packs)
+        number: int = NUMBER.unpack(last)[0] + 1 if last else 1
+        packed = NUMBER.pack(number)
+        txn.put(b"last", packed, db=self._packs)
+        txn.put(b"n" + name, packed, db=self._packs)
+        txn.put(b"#" + packed, name, db=self._packs)
+        return number
 
     def packs(self) -> dict[int, bytes]:
         """Pack number -> pack name."""
@@ -199,7 +205,7 @@ class BlockIndex:
             return int(txn.stat(self._objects)["entries"])
 
 
-def _open(folder: Path, writable: bool) -> lmdb.Environment:
+def _open(folder: Path, writable: bool, locked: bool) -> lmdb.Environment:
     for size in MAP_SIZES:
         try:
             return lmdb.open(
@@ -209,7 +215,7 @@ def _open(folder: Path, writable: bool) -> lmdb.Environment:
                 max_readers=1024,
                 mode=0o600,
                 readonly=not writable,
-                lock=writable,
+                lock=locked,
                 create=writable,
                 readahead=False,
             )

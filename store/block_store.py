@@ -70,6 +70,15 @@ class PackFiles:
                 os.close(pack.descriptor)
             self._open.clear()
 
+    def forget(self, name: bytes) -> None:
+        """Open a pack anew at the next read: another file has taken its place."""
+        with self._lock:
+            pack = self._open.pop(name, None)
+            if pack is not None and not pack.users:
+                os.close(pack.descriptor)
+            elif pack is not None:
+                pack.dropped = True
+
     def _borrow(self, name: bytes) -> _OpenPack:
         with self._lock:
             pack = self._open.get(name)
@@ -84,14 +93,16 @@ class PackFiles:
                 except OSError as error:
                     raise storage_error(f"opening pack {name.hex()[:12]}", error) from error
                 pack = self._open[name] = _OpenPack(descriptor)
-                self._shrink()
             self._open.move_to_end(name)
             pack.users += 1
+            self._shrink()
             return pack
 
     def _give_back(self, pack: _OpenPack) -> None:
         with self._lock:
             pack.users -= 1
+            if pack.dropped and not pack.users:
+                os.close(pack.descriptor)
 
     def _shrink(self) -> None:
         for name in [name for name, pack in self._open.items() if not pack.users]:
@@ -101,10 +112,11 @@ class PackFiles:
 
 
 class _OpenPack:
-    __slots__ = ("descriptor", "users")
+    __slots__ = ("descriptor", "dropped", "users")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.dropped = False
         self.users = 0
 
 
@@ -227,7 +239,12 @@ class BlockStore:
             start = first.offset - RECORD_HEADER.size
             length = last.offset + last.stored - start
             name = self.index.pack_name(first.pack)
-            raw = self._read(run[0][2], name, length, start)
+            try:
+                raw = self.files.read(name, length, start)
+            except Corrupt:  # one by one, so that only what is bad leaves the index
+                for _, _, key, location in run:
+                    yield self._record_at(key, location)
+                continue
             for _, offset, key, location in run:
                 yield self._cut(key, location, raw, offset - RECORD_HEADER.size - start)
 
@@ -282,16 +299,19 @@ class ObjectWriter:
     def claim(self, keys: Sequence[bytes]) -> list[bool]:
         """For each key whether the caller has to store it: True at most once for each object that
         is not there yet. Who gets True must append it, or the command must fail."""
-        present = self._store.index.present(keys)
+        pending = self._pending
         wanted = []
         with self._lock:
-            pending = self._pending
-            for key, there in zip(keys, present, strict=True):
-                mine = not there and key not in pending
-                if mine:
-                    pending.add(key)
-                wanted.append(mine)
-        return wanted
+            for key in keys:
+                wanted.append(key not in pending)
+                pending.add(key)
+        # The index is asked after pending: a key leaves pending only when the index has it.
+        fresh = [key for key, mine in zip(keys, wanted, strict=True) if mine]
+        present = self._store.index.present(fresh)
+        there = {key for key, found in zip(fresh, present, strict=True) if found}
+        with self._lock:
+            pending -= there
+        return [mine and key not in there for key, mine in zip(keys, wanted, strict=True)]
 
     def put_node(self, plain: bytes) -> NodeId:
         """Store a node if it is new; its id."""
@@ -343,6 +363,7 @@ class ObjectWriter:
         except OSError as error:
             writer.discard()
             raise storage_error("writing a pack", error) from error
+        self._store.files.forget(name)
         self._store.index.add_pack(name, writer.entries)
         self.packs.append(name)
         with self._lock:

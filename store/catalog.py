@@ -54,7 +54,10 @@ def sqlite_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise StorageError(f"catalog: {error}") from error
+        # SQLite says "disk I/O error" of a full disk too, when it was the -shm file that met it.
+        refused = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        hint = "is the disk full? free some space and run it again" if refused else None
+        raise StorageError(f"catalog: {error}", hint=hint) from error
     except sqlite3.DatabaseError as error:
         raise Corrupt(
             f"catalog: {error}",
@@ -117,14 +120,20 @@ class Catalog:
     ) -> None:
         """Bring a table up to date with a mark log: `apply` is called for each record not seen."""
         with sqlite_errors():
-            row = self.conn.execute("select offset from mirrored where mark=?", (name,)).fetchone()
-        found = list(log.read(row[0] if row else 0))
-        if not found:
-            return
+            if next(log.read(self._mirrored(name)), None) is None:
+                return
         with self.transaction() as conn:
+            # Asked again under the lock: another process may have mirrored them meanwhile.
+            found = list(log.read(self._mirrored(name)))
             for fields, _ in found:
                 apply(conn, fields)
+            if not found:
+                return
             conn.execute("insert or replace into mirrored values (?, ?)", (name, found[-1][1]))
+
+    def _mirrored(self, name: str) -> int:
+        row = self.conn.execute("select offset from mirrored where mark=?", (name,)).fetchone()
+        return row[0] if row else 0
 
     def fact(self, name: str) -> bytes | None:
         """A remembered value, by name."""

@@ -28,7 +28,6 @@ from .nodes import (
     LeafNode,
     RootNode,
     decode,
-    valid_block_size,
 )
 from .trees import load_root
 
@@ -51,7 +50,7 @@ class _Folder(NamedTuple):
     def claim(self) -> bytes:
         """What the parent says of the node: a node is visited once for each claim, so that one
         that fits its first parent does not vouch for a lie of the second."""
-        return b"%d %d" % (self.files, self.size)
+        return b"folder %d %d %d" % (self.files, self.size, self.block_size)
 
 
 class _Part(NamedTuple):
@@ -65,7 +64,15 @@ class _Part(NamedTuple):
     block_size: int
 
     def claim(self) -> bytes:
-        return b"%d %d" % (self.child.files, self.child.size)
+        child = self.child
+        sums = b"%d %d %d" % (child.entries, child.files, child.size)
+        return b"part %d %d %s %s\0%s" % (
+            self.height,
+            self.block_size,
+            sums,
+            child.last,
+            self.before,
+        )
 
 
 class _Index(NamedTuple):
@@ -79,7 +86,7 @@ class _Index(NamedTuple):
     old_blocks: int
 
     def claim(self) -> bytes:
-        return b"%d" % min(self.blocks, FANOUT ** (self.level + 1))
+        return b"index %d %d" % (self.level, _clip(self.level, self.blocks))
 
 
 _Item = _Root | _Folder | _Part | _Index
@@ -149,15 +156,11 @@ class ClosureWalk:
             self._stack.append((identity, item))
 
     def _visit_root(self, node: RootNode, item: _Root) -> None:
-        old: bytes | None = None
+        old: Entry | None = None
         if item.base is not None:
             base = load_root(self._source, item.base)
-            old = base.top.content if base.block_size == node.block_size else None
-        if not valid_block_size(node.block_size):
-            raise Corrupt("a root with an impossible block size")
-        top = node.top
-        if top.content != old:
-            self._push(top.content, _Folder(top.files, top.size, old, node.block_size))
+            old = base.top if base.block_size == node.block_size else None
+        self._visit_entry(node.top, old, node.block_size)
 
     def _visit_folder(self, identity: bytes, node: LeafNode | BranchNode, item: _Folder) -> None:
         old = tuple(directories.leaves(self._source, item.old)) if item.old else ()
@@ -166,7 +169,8 @@ class ClosureWalk:
             sums = (child.files, child.size) if child else (0, 0)
             self._visit_entries(node, b"", old, item.block_size)
         else:
-            sums = _sums(node)
+            total = directories.branch_child(node, identity)
+            sums = (total.files, total.size)
             self._visit_children(node, b"", old, item.block_size)
         if sums != (item.files, item.size):
             raise Corrupt(f"directory node {identity.hex()[:12]} does not add up")
@@ -178,8 +182,7 @@ class ClosureWalk:
             good = good and node.entries[0].name > item.before
             self._visit_entries(node, item.before, item.old, item.block_size)
         elif isinstance(node, BranchNode) and node.height == item.height:
-            good = _sums(node) == (child.files, child.size)
-            good = good and node.children[-1].last == child.last
+            good = directories.branch_child(node, identity) == child
             self._visit_children(node, item.before, item.old, item.block_size)
         else:
             good = False
@@ -189,11 +192,12 @@ class ClosureWalk:
     def _visit_children(
         self, node: BranchNode, before: bytes, old: tuple[Child, ...], block_size: int
     ) -> None:
-        held = {leaf.node for leaf in old}
+        follows = dict(zip(old, _lasts(old), strict=True))
         for child in node.children:
             if child.last <= before:
                 raise Corrupt("directory children out of order")
-            if child.node not in held:
+            held = follows.get(child)
+            if held is None or held < before:
                 part = _Part(child, node.height - 1, before, old, block_size)
                 self._push(child.node, part)
             before = child.last
@@ -221,9 +225,7 @@ class ClosureWalk:
 
     def _visit_entry(self, entry: Entry, old: Entry | None, block_size: int) -> None:
         content = entry.content
-        if content == NULL or (
-            old is not None and (old.kind, old.content) == (entry.kind, content)
-        ):
+        if content == NULL or (old is not None and _weight(old) == _weight(entry)):
             return
         if entry.is_folder:
             base = old.content if old is not None and old.is_folder else None
@@ -240,10 +242,11 @@ class ClosureWalk:
     def _push_index(
         self, identity: bytes, level: int, blocks: int, old: tuple[bytes, int], old_blocks: int
     ) -> None:
-        if identity in (NULL, old[0]):
+        if identity == NULL:
             return
         if level < 0:
-            self._blocks.append(block_key(identity))
+            if identity != old[0]:
+                self._blocks.append(block_key(identity))
             return
         before, old_level = old
         while old_level > level and before != NULL:
@@ -251,6 +254,17 @@ class ClosureWalk:
             old_level -= 1
         if identity != before:
             self._push(identity, _Index(level, blocks, before, old_level, old_blocks))
+        elif old_level != level or _clip(level, blocks) != _clip(level, old_blocks):
+            self._check_edge(identity, level, blocks)
+
+    def _check_edge(self, identity: bytes, level: int, blocks: int) -> None:
+        """Corrupt unless an index node of the base also fits a file of `blocks` blocks: its right
+        edge alone depends on their number."""
+        while level >= 0 and identity != NULL:
+            node = load_index(self._source, identity, level, blocks)
+            identity = node.child(len(node) - 1)
+            blocks -= (len(node) - 1) * FANOUT**level
+            level -= 1
 
     def _visit_index(self, node: IndexNode, item: _Index) -> None:
         expected = min(FANOUT, block_count(item.blocks, FANOUT**item.level))
@@ -278,6 +292,17 @@ class ClosureWalk:
             yield position, held[start : start + ID_LENGTH] or NULL, level
 
 
-def _sums(node: BranchNode) -> tuple[int, int]:
-    files = sum(child.files for child in node.children)
-    return files, sum(child.size for child in node.children)
+def _lasts(leaves: tuple[Child, ...]) -> list[bytes]:
+    """For each leaf the last name before it."""
+    return [b"", *(leaf.last for leaf in leaves[:-1])][: len(leaves)]
+
+
+def _weight(entry: Entry) -> tuple[int, bytes, int, int]:
+    """What of an entry the closure depends on, or vouches for."""
+    return entry.kind, entry.content, entry.size, entry.files
+
+
+def _clip(level: int, blocks: int) -> int:
+    """How many of `blocks` blocks one index node of this level holds."""
+    reach: int = FANOUT ** (level + 1)
+    return min(blocks, reach)

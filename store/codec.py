@@ -31,7 +31,7 @@ class Codec:
     """Compresses and expands payloads from any thread."""
 
     def __init__(self, level: int = DEFAULT_LEVEL) -> None:
-        self._level = level
+        self.level = level
         self._local = threading.local()
 
     def compress(self, plain: bytes | memoryview) -> tuple[int, bytes]:
@@ -39,7 +39,7 @@ class Codec:
         try:
             compressor = self._local.compressor
         except AttributeError:
-            compressor = zstandard.ZstdCompressor(level=self._level)
+            compressor = zstandard.ZstdCompressor(level=self.level)
             self._local.compressor = compressor
         packed: bytes = compressor.compress(plain)
         if len(packed) < len(plain):

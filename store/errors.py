@@ -74,3 +74,9 @@ def storage_error(action: str, error: OSError) -> StorageError:
     reason = error.strerror or str(error)
     hint = "free some space and run it again" if error.errno in FULL_DISK_ERRNOS else None
     return StorageError(f"{action}: {reason}", hint=hint)
+
+
+def is_full(error: StorageError) -> bool:
+    """Whether it was a full disk that refused."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in FULL_DISK_ERRNOS

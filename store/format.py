@@ -75,5 +75,5 @@ def _gate(path: Path, fields: dict[str, str]) -> None:
     for feature in fields.get("features", "").split():
         raise UnsupportedFormat(f"{path.parent} needs the feature '{feature}'", hint=newer)
     block_size = fields.get("block-size", "")
-    if not block_size.isdigit() or not valid_block_size(int(block_size)):
+    if not (block_size.isascii() and block_size.isdigit()) or not valid_block_size(int(block_size)):
         raise Corrupt(f"{path} is damaged: block-size '{block_size}'")

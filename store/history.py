@@ -2,7 +2,7 @@
 
 The only module that knows pygit2. Stock Git tools read the same folder. All writes run under our
 own flock, whose holder removes lock files that a killed process left; libgit2 fsyncs objects and
-refs (`core.fsyncObjectFiles`). A ref moves by compare-and-swap, after its objects are durable.
+refs. A ref moves by compare-and-swap, after its objects are durable.
 
 Reading is safe beside writers in other processes; one instance belongs to one thread.
 """
@@ -36,11 +36,7 @@ LOOSE_IN_ONE_FOLDER: Final = 12
 """Loose objects in one of 256 folders that stand for 1,000 commits of three objects each."""
 BULK: Final = 64
 """From this many objects on, an import is written as one pack."""
-_CONFIG: Final = {
-    "core.fsyncObjectFiles": True,
-    "core.logAllRefUpdates": True,
-    "gc.auto": 0,
-}
+_CONFIG: Final = {"core.logAllRefUpdates": True, "gc.auto": 0}
 
 
 class Person(NamedTuple):
@@ -105,6 +101,8 @@ class History:
         self._path = path
         self._lock = lock
         pygit2.settings.owner_validation = False  # the repository's own mode 0700 guards it
+        # Not `core.fsyncObjectFiles`, which does the same: stock Git warns that it is deprecated.
+        pygit2.settings.enable_fsync_gitdir(True)
         try:
             self._repo = pygit2.Repository(str(path))
         except pygit2.GitError as error:
@@ -271,6 +269,7 @@ class History:
                     self._write_objects(self._repo, objects)
                 else:
                     self._write_pack(objects, tmp)
+                fsync_folder(self._path / "objects")
             except OSError as error:
                 raise storage_error("writing history", error) from error
             except pygit2.GitError as error:
@@ -292,6 +291,8 @@ class History:
         work = tmp / f"history-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             repo = pygit2.init_repository(work, bare=True)
+            unsynced = pygit2.OdbBackendLoose(str(work / "objects"), 1, False, 0o700, 0o600)
+            repo.odb.add_backend(unsynced, 100)
             builder = pygit2.PackBuilder(repo)
             for oid in set(self._write_objects(repo, objects)):
                 builder.add(oid)
@@ -335,6 +336,8 @@ class History:
             self._remove_leftovers()
             try:
                 commit_id = self._write_commit(record, parents, author, committer, message)
+                # libgit2 syncs an object and its folder, not the name of a new folder.
+                fsync_folder(self._path / "objects")
                 update = RefUpdate(ref, parents[0] if parents else None, commit_id)
                 title = message.strip().partition("\n")[0]
                 kind = "commit" if parents else "commit (initial)"

@@ -55,10 +55,8 @@ class MarkLog:
             content = self._path.read_bytes()[offset:]
         except FileNotFoundError:
             return
-        for line in content.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
+        for line in _whole_lines(content):
+            offset += len(line) + 1
             fields = _parse(line)
             if fields is not None:
                 yield fields, offset
@@ -66,10 +64,16 @@ class MarkLog:
     def damaged(self) -> int:
         """How many whole lines do not have their checksum: for fsck."""
         try:
-            lines = self._path.read_bytes().splitlines(keepends=True)
+            lines = _whole_lines(self._path.read_bytes())
         except FileNotFoundError:
             return 0
-        return sum(line.endswith(b"\n") and _parse(line) is None for line in lines)
+        return sum(_parse(line) is None for line in lines)
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """The lines that have their end, without it. Not splitlines: a flipped bit of b"-" is
+    b"\\r"."""
+    return content.split(b"\n")[:-1]
 
 
 def _line(fields: list[str]) -> bytes:
@@ -78,7 +82,7 @@ def _line(fields: list[str]) -> bytes:
 
 
 def _parse(line: bytes) -> list[str] | None:
-    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    checksum, _, body = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
     return [unquote(field, errors="surrogateescape") for field in body.decode().split(" ")]
@@ -86,7 +90,11 @@ def _parse(line: bytes) -> list[str] | None:
 
 def _whole_end(descriptor: int) -> int:
     """The offset behind the last line that was written whole."""
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, min(size, 1 << 16), max(0, size - (1 << 16)))
-    newline = tail.rfind(b"\n")
-    return size - len(tail) + newline + 1
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - (1 << 16))
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

@@ -237,7 +237,7 @@ def _check_entry(entry: Entry) -> None:
         raise Corrupt("an entry with an impossible owner")
     if not 0 <= entry.size < 1 << 63 or not 0 <= entry.files < 1 << 63:
         raise Corrupt("an entry with an impossible size")
-    if not -(1 << 63) <= entry.mtime_ns < 1 << 63 or len(entry.content) != ID_LENGTH:
+    if not -(1 << 63) <= entry.mtime_ns < 1 << 64 or len(entry.content) != ID_LENGTH:
         raise Corrupt("an entry with an impossible time or content")
     if kind != EntryKind.FOLDER and entry.files:
         raise Corrupt("an entry that is no folder counts files")

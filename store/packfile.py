@@ -75,13 +75,11 @@ class PackWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / f"pack-{os.getpid()}-{os.urandom(6).hex()}.tmp"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o600)
-        try_lock(self._descriptor)
+        self.path, self._descriptor = _create_locked(folder)
         self._hasher = blake3()
         self._buffer = bytearray()
         self._written = 0
+        self._error: OSError | None = None
         self.entries: list[FooterEntry] = []
         self._put(FILE_HEADER.pack(MAGIC, VERSION, 0))
 
@@ -100,12 +98,19 @@ class PackWriter:
         self._put(payload)
 
     def flush(self) -> None:
-        """Hand what is buffered to the kernel: it survives a kill from here on."""
+        """Hand what is buffered to the kernel: it survives a kill from here on. After an error
+        nobody knows where the file ends, so it cannot be sealed any more."""
+        if self._error is not None:
+            raise OSError(*self._error.args)
         if self._buffer:
-            self._hasher.update(self._buffer)
-            write_all(self._descriptor, self._buffer)
-            self._written += len(self._buffer)
-            self._buffer = bytearray()
+            content, self._buffer = self._buffer, bytearray()
+            self._hasher.update(content)
+            try:
+                write_all(self._descriptor, content)
+            except OSError as error:
+                self._error = error
+                raise
+            self._written += len(content)
 
     def seal(self, packs: Path) -> bytes:
         """Write footer and trailer, fsync, rename into `packs`, fsync that folder. The pack's name
@@ -119,8 +124,8 @@ class PackWriter:
         name: bytes = self._hasher.digest()
         os.fsync(self._descriptor)
         self.path.rename(packs / pack_file_name(name))
-        os.close(self._descriptor)
         fsync_folder(packs)
+        os.close(self._descriptor)
         return name
 
     def abandon(self) -> None:
@@ -139,6 +144,18 @@ class PackWriter:
         self._buffer += content
         if len(self._buffer) >= WRITE_BUFFER:
             self.flush()
+
+
+def _create_locked(folder: Path) -> tuple[Path, int]:
+    """A new file under our flock. Salvage may lock and delete one between its creation and our
+    lock: then another is made."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    while True:
+        path = folder / f"pack-{os.getpid()}-{os.urandom(6).hex()}.tmp"
+        descriptor = os.open(path, flags, 0o600)
+        if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
 
 
 def pack_file_name(name: bytes) -> str:
@@ -193,9 +210,11 @@ def valid_key(key: bytes) -> bool:
 def _check_file_header(header: bytes, path: Path) -> None:
     if len(header) < FILE_HEADER.size or header[:4] != MAGIC:
         raise Corrupt(f"{path.name[:12]} is not a pack")
-    _, version, _ = FILE_HEADER.unpack(header)
+    _, version, reserved = FILE_HEADER.unpack(header)
     if version != VERSION:
         raise UnsupportedFormat(f"pack {path.name[:12]} has version {version}; this is treering 1")
+    if reserved:
+        raise Corrupt(f"the header of pack {path.name[:12]} is damaged")
 
 
 def scan_records(path: Path) -> Iterator[tuple[FooterEntry, bytes]]:
@@ -224,7 +243,7 @@ def scan_records(path: Path) -> Iterator[tuple[FooterEntry, bytes]]:
 
 def check_record_header(header: bytes, entry: FooterEntry) -> None:
     """Corrupt unless the record header before a payload says what the index says of it."""
-    magic, kind, codec, _, stored, plain, identity = RECORD_HEADER.unpack(header)
+    magic, kind, codec, reserved, stored, plain, identity = RECORD_HEADER.unpack(header)
     stated = FooterEntry(Key(bytes([kind]) + identity), codec, entry.offset, stored, plain)
-    if magic != RECORD_MAGIC or stated != entry:
+    if magic != RECORD_MAGIC or reserved or stated != entry:
         raise Corrupt("a record in a pack is not the one the index says")

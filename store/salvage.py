@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from .block_store import BlockStore, ObjectWriter, expand
-from .errors import Corrupt
+from .errors import Corrupt, StorageError, is_full
 from .ids import Kind
 from .locking import try_lock
 from .packfile import Record, scan_records
@@ -50,6 +50,13 @@ def _salvage_pack(store: BlockStore, path: Path, threads: int) -> int:
                 if writer.claim([record.key])[0]:
                     writer.append([record])
             writer.finish()
+        except StorageError as error:
+            writer.abort()
+            if not is_full(error):
+                raise
+            # There is no room for a copy: keeping both would keep the disk full.
+            path.unlink()
+            return 0
         except BaseException:
             writer.abort()
             raise

@@ -24,9 +24,18 @@ from ..store.directories import DirectoryBuilder, Folder, with_folder
 from ..store.errors import NotFound
 from ..store.nodes import EMPTY_FOLDER, Child, Entry, Extras
 from ..store.progress import SILENT, Progress
+from .batch_reader import unchanged
 from .links import LinkTable
-from .metadata import XattrFilter, at, folder_entry, make_entry, read_xattrs, symlink_entry
-from .reading import GONE, REPLACED, FileReader, ReadFile, Ticket, unchanged
+from .metadata import (
+    StatLike,
+    XattrFilter,
+    at,
+    folder_entry,
+    make_entry,
+    read_xattrs,
+    symlink_entry,
+)
+from .reading import GONE, REPLACED, FileReader, ReadFile, Ticket
 from .report import Report
 from .scan import Closed, Event, Filled, Group, LiveFolder, Opened, Slot, Walk
 from .scan_state import (
@@ -164,7 +173,7 @@ class TreeBuilder:
 
     def _submit(self, folder: LiveFolder, slot: Slot) -> Ticket:
         assert slot.info is not None
-        return self._context.reader.submit(folder.descriptor, slot.name, slot.info)
+        return self._context.reader.submit(folder.descriptor, slot.name, slot.info.st_size)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -336,7 +345,7 @@ class TreeBuilder:
         self._add_file(frame, entry, info, file_signature(info), CLEAN)
 
     def _add_file(
-        self, frame: _Frame, entry: Entry, info: os.stat_result, signature: bytes, flag: int
+        self, frame: _Frame, entry: Entry, info: StatLike, signature: bytes, flag: int
     ) -> None:
         """Add an entry that is no folder, with the hard-link group that is expected for it."""
         linked = info.st_nlink > 1

@@ -31,12 +31,20 @@ from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
 from .file_writer import PIECE_BLOCKS, Change, FileTask, FileWriter, Written
-from .ignore import FILE_NAME, NO_RULES, IgnoreRules
+from .ignore import NO_RULES, IgnoreRules
 from .links import group_path
 from .metadata import KINDS, XattrFilter, read_xattrs
-from .placing import apply_metadata, is_foreign, make_link, make_special, remove
+from .placing import (
+    apply_metadata,
+    is_foreign,
+    make_link,
+    make_special,
+    open_own_folder,
+    remove,
+    rules_in,
+)
 from .report import Report
-from .scan import FOLDER_FLAGS, MAX_RULES, RESERVED
+from .scan import FOLDER_FLAGS, RESERVED
 from .scan_state import CLEAN, RACY, UNKNOWN, Part, ScanState, file_signature, folder_signature
 from .scope import EVERYTHING, Relation, Scope
 from .snapshot import xattr_filter
@@ -184,20 +192,8 @@ class Restorer:
                 for part in frame.old:
                     for position, name in enumerate(part.names):
                         frame.known[name] = part, position
-            if self._options.delete:
-                frame.rules = self._rules(frame)
+            frame.rules = rules_in(frame.rules, descriptor, path)
         return frame
-
-    def _rules(self, frame: _Frame) -> IgnoreRules:
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(FILE_NAME, flags, dir_fd=frame.descriptor)
-        except OSError:
-            return frame.rules
-        try:
-            return frame.rules.below(frame.path, os.read(descriptor, MAX_RULES))
-        finally:
-            os.close(descriptor)
 
     def _at_end(self, frame: _Frame) -> bool:
         return frame.leaf is None and frame.position == len(frame.entries)
@@ -261,14 +257,17 @@ class Restorer:
             return None
         if info is not None and KINDS.get(stat.S_IFMT(info.st_mode)) != entry.kind:
             self._act("replace", path)
-            self._remove(frame.descriptor, entry.name)
+            if not self._remove(frame, entry.name):
+                what = "not restored: in its place, a folder holds what is never deleted"
+                self.result.report.problem(path, what)
+                return None
             info = None
         if entry.more.group is not None and self._link(frame, entry, info, position):
             return None
         if info is not None and info.st_nlink > 1 and entry.more.group is None:
             # Another name of this file is to stay as it is, or will be restored on its own.
             self._act("replace", path)
-            self._remove(frame.descriptor, entry.name)
+            self._remove(frame, entry.name)
             info = None
         if entry.kind == EntryKind.FILE:
             self._file(frame, entry, info, position)
@@ -294,7 +293,7 @@ class Restorer:
         dry = self._options.dry_run
         if info is not None and not stat.S_ISDIR(info.st_mode):
             self._act("replace", path)
-            self._remove(frame.descriptor, entry.name)
+            self._remove(frame, entry.name)
             info = None
         if info is not None and info.st_dev != self._device:
             self.result.report.problem(path, "not restored: a mount point")
@@ -306,21 +305,14 @@ class Restorer:
                 if dry:
                     return self._frame(path + b"/", entry, -1, frame, fresh=True)
                 os.mkdir(entry.name, 0o700, dir_fd=frame.descriptor)
-            descriptor = self._open_folder(frame.descriptor, entry.name, dry)
+            if dry:
+                descriptor = os.open(entry.name, FOLDER_FLAGS, dir_fd=frame.descriptor)
+            else:
+                descriptor = open_own_folder(frame.descriptor, entry.name)
         except OSError as error:
             self.result.report.failed(path, "restore the folder", error)
             return None
         return self._frame(path + b"/", entry, descriptor, frame, fresh=fresh)
-
-    def _open_folder(self, parent: int, name: bytes, dry: bool) -> int:
-        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=parent)
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & 0o700 != 0o700 and not dry and os.geteuid() != 0:
-            try:
-                os.chmod(descriptor, mode | 0o700)  # set right when the folder is left
-            except PermissionError:
-                pass
-        return descriptor
 
     def _leave(self, frame: _Frame) -> None:
         """Queue what comes after all that is in the folder: deletions, then its own metadata."""
@@ -371,12 +363,13 @@ class Restorer:
             if is_folder and is_foreign(frame.descriptor, name, info, self._device):
                 continue
             self._act("delete", path)
-            self.result.deleted += 1
-            self._remove(frame.descriptor, name)
+            self.result.deleted += self._remove(frame, name)
 
-    def _remove(self, folder: int, name: bytes) -> None:
-        if not self._options.dry_run and folder >= 0:
-            remove(folder, name)
+    def _remove(self, frame: _Frame, name: bytes) -> bool:
+        """Whether the name is free now."""
+        if self._options.dry_run or frame.descriptor < 0:
+            return True
+        return remove(frame.descriptor, name, frame.path + name, frame.rules)
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -453,7 +446,7 @@ class Restorer:
         path = frame.path + entry.name
         if info is not None and not self._special_fits(frame.descriptor, entry, info):
             self._act("replace", path)
-            self._remove(frame.descriptor, entry.name)
+            self._remove(frame, entry.name)
             info = None
         elif info is None:
             self._act("create", path)

@@ -14,6 +14,8 @@ import os
 import stat
 from typing import Final, NamedTuple
 
+import msgspec
+
 from ..store.ids import NULL
 from ..store.nodes import Entry, EntryKind, Extras
 
@@ -33,6 +35,38 @@ KINDS: Final = {
     stat.S_IFBLK: EntryKind.BLOCK_DEVICE,
 }
 """By file type; sockets are missing: they mean nothing without their process."""
+
+
+class Stat(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The fields of os.stat_result that we use, in a form that can travel."""
+
+    st_mode: int
+    st_ino: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_rdev: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+    @staticmethod
+    def of(info: StatLike, size: int) -> Stat:
+        """A stat result, with the number of bytes that were read as its size."""
+        return Stat(
+            info.st_mode,
+            info.st_ino,
+            info.st_nlink,
+            info.st_uid,
+            info.st_gid,
+            info.st_rdev,
+            size,
+            info.st_mtime_ns,
+            info.st_ctime_ns,
+        )
+
+
+StatLike = os.stat_result | Stat
 
 
 class XattrFilter(NamedTuple):
@@ -77,9 +111,7 @@ def at(folder: int, name: bytes) -> str:
     return f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
 
 
-def make_entry(
-    name: bytes, info: os.stat_result, *, content: bytes = NULL, xattrs: Xattrs = ()
-) -> Entry:
+def make_entry(name: bytes, info: StatLike, *, content: bytes = NULL, xattrs: Xattrs = ()) -> Entry:
     """The entry of a file, fifo or device; folders and symlinks have functions of their own."""
     kind = KINDS[stat.S_IFMT(info.st_mode)]
     device = info.st_rdev if kind in (EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE) else None
@@ -88,13 +120,13 @@ def make_entry(
     return _entry(name, info, kind, size, 0, content, extras)
 
 
-def symlink_entry(name: bytes, info: os.stat_result, target: bytes, xattrs: Xattrs) -> Entry:
+def symlink_entry(name: bytes, info: StatLike, target: bytes, xattrs: Xattrs) -> Entry:
     extras = Extras(xattrs, target)
     return _entry(name, info, EntryKind.SYMLINK, len(target), 0, NULL, extras)
 
 
 def folder_entry(
-    name: bytes, info: os.stat_result, xattrs: Xattrs, content: bytes, files: int, size: int
+    name: bytes, info: StatLike, xattrs: Xattrs, content: bytes, files: int, size: int
 ) -> Entry:
     extras = Extras(xattrs) if xattrs else None
     return _entry(name, info, EntryKind.FOLDER, size, files, content, extras)
@@ -102,7 +134,7 @@ def folder_entry(
 
 def _entry(
     name: bytes,
-    info: os.stat_result,
+    info: StatLike,
     kind: int,
     size: int,
     files: int,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..store.durable import pwrite_all
 from ..store.nodes import Entry, EntryKind
+from .ignore import FILE_NAME, NO_RULES, IgnoreRules
 from .metadata import NO_XATTRS, XattrFilter, at, read_xattrs
-from .scan import FOLDER_FLAGS, RESERVED
+from .scan import FOLDER_FLAGS, MAX_RULES, RESERVED
 from .scan_state import file_signature
 from .unrestored import Note
 
@@ -52,16 +53,109 @@ def make_special(folder: int, entry: Entry) -> None:
         os.mknod(entry.name, kind | 0o600, entry.more.device or 0, dir_fd=folder)
 
 
-def remove(folder: int, name: bytes) -> None:
-    """Delete a name, and all below it if it is a folder; nothing happens when it is gone."""
+@dataclass(eq=False, slots=True)
+class _Doomed:
+    """A folder whose content is being deleted: what is left of its names, and whether all that was
+    in it so far is gone."""
+
+    descriptor: int
+    name: bytes
+    path: bytes
+    rules: IgnoreRules
+    names: list[bytes]
+    empty: bool = True
+
+
+def remove(folder: int, name: bytes, path: bytes = b"", rules: IgnoreRules = NO_RULES) -> bool:
+    """Delete a name, and what is below it if it is a folder, except for what is ignored, mounted
+    or a repository of its own; whether nothing of it is left. `path` is the name's path from the
+    top and `rules` those in force there. Not recursive: a tree may be deeper than the stack."""
+    info = _lstat(folder, name)
+    if info is None:
+        return True
+    if not stat.S_ISDIR(info.st_mode):
+        os.unlink(name, dir_fd=folder)
+        return True
+    device = os.fstat(folder).st_dev
+    if is_foreign(folder, name, info, device):
+        return False
+    stack = [_doom(folder, name, path + b"/", rules)]
     try:
-        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISDIR(info.st_mode):
-            shutil.rmtree(name, dir_fd=folder)
-        else:
-            os.unlink(name, dir_fd=folder)
+        while stack:
+            last = stack[-1]
+            if last.names:
+                below = _remove_below(last, last.names.pop(), device)
+                if below is not None:
+                    stack.append(below)
+                continue
+            stack.pop()
+            os.close(last.descriptor)
+            if last.empty:
+                os.rmdir(last.name, dir_fd=stack[-1].descriptor if stack else folder)
+            elif stack:
+                stack[-1].empty = False
+        return last.empty
+    finally:
+        for doomed in stack:
+            os.close(doomed.descriptor)
+
+
+def _doom(parent: int, name: bytes, path: bytes, rules: IgnoreRules) -> _Doomed:
+    descriptor = open_own_folder(parent, name)
+    names = [os.fsencode(text) for text in os.listdir(descriptor)]
+    return _Doomed(descriptor, name, path, rules_in(rules, descriptor, path), names)
+
+
+def _remove_below(folder: _Doomed, name: bytes, device: int) -> _Doomed | None:
+    """Delete one name of a folder, or return it if it is a folder to go through first."""
+    info = _lstat(folder.descriptor, name)
+    if info is None:
+        return None
+    path, is_folder = folder.path + name, stat.S_ISDIR(info.st_mode)
+    if folder.rules and folder.rules.excludes(path, is_folder):
+        folder.empty = False
+    elif not is_folder:
+        os.unlink(name, dir_fd=folder.descriptor)
+    elif is_foreign(folder.descriptor, name, info, device):
+        folder.empty = False
+    else:
+        return _doom(folder.descriptor, name, path + b"/", folder.rules)
+    return None
+
+
+def _lstat(folder: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        pass
+        return None
+
+
+def open_own_folder(parent: int, name: bytes) -> int:
+    """Open a folder in which names are to be changed; its owner gets the right to do so."""
+    if os.geteuid() != 0:
+        handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            mode = stat.S_IMODE(os.fstat(handle).st_mode)
+            if mode & 0o700 != 0o700:
+                os.chmod(f"/proc/self/fd/{handle}", mode | 0o700)
+        except PermissionError:
+            pass  # somebody else's
+        finally:
+            os.close(handle)
+    return os.open(name, FOLDER_FLAGS, dir_fd=parent)
+
+
+def rules_in(rules: IgnoreRules, descriptor: int, path: bytes) -> IgnoreRules:
+    """The rules in an open folder (empty path, or ending in a slash): those above and its own."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        opened = os.open(FILE_NAME, flags, dir_fd=descriptor)
+    except OSError:
+        return rules
+    try:
+        return rules.below(path, os.read(opened, MAX_RULES))
+    finally:
+        os.close(opened)
 
 
 def is_foreign(folder: int, name: bytes, info: os.stat_result, device: int) -> bool:

@@ -1,13 +1,11 @@
-"""Reads changed files: hash, look up, compress, in worker threads.
+"""Reads changed files, ahead of the thread that builds the tree.
 
-Small files go to the workers in batches of 128 files or 4 MiB, large ones in pieces of 4 MiB with
-their holes skipped (SEEK_DATA). read(2), BLAKE3, zstd and LMDB all release the GIL, so two threads
-keep two cores busy. Workers only read and compress; results are taken, in the order of submission,
-by the one thread that also appends records and builds index nodes. Memory is bounded by the pieces
-in flight.
-
-A file that changes while it is read is read again, three times in all; then the last read counts
-and is said to be unstable.
+Small files go out in batches of 128 files or 4 MiB: to threads, and to processes of their own once
+it is clear that there are many, since two thousand small files are mostly interpreter work and
+threads share one interpreter lock. Large files are read in pieces of 4 MiB by threads, their holes
+skipped (SEEK_DATA): there read(2), BLAKE3, zstd and LMDB take the time, and all of them release the
+lock. Results are taken, in the order of submission, by the one thread that also appends records and
+builds index nodes. Memory is bounded by the pieces in flight.
 """
 
 from __future__ import annotations
@@ -20,20 +18,33 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ..store.block_store import ObjectWriter
-from ..store.codec import Codec
+from ..store.block_store import BlockStore, ObjectWriter
 from ..store.content import IndexBuilder, block_count
-from ..store.ids import BLOCK_PREFIX, ID_LENGTH, NULL, Key, block_id
+from ..store.ids import ID_LENGTH, NULL
 from ..store.packfile import Record
 from ..store.progress import SILENT, Progress
-from .metadata import XattrFilter, Xattrs, read_xattrs
+from .batch_reader import (
+    OPEN_FLAGS,
+    TOO_LARGE,
+    TRIES,
+    Batch,
+    BatchReader,
+    Hasher,
+    SmallFile,
+    fill,
+    unchanged,
+)
+from .metadata import Stat, XattrFilter, Xattrs, read_xattrs
+from .read_processes import ReadProcesses
+from .read_worker import Settings
 
 PIECE: Final = 4 << 20
 BATCH_FILES: Final = 128
-TRIES: Final = 3
-OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+MANY_FILES: Final = 2000
+"""From this many small files on, processes pay for their start of 0.1 s."""
 GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 REPLACED: Final = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})
 """What open says when something that is no regular file stands there by now."""
@@ -44,7 +55,7 @@ class ReadFile(NamedTuple):
     that stat in ns; runs of data blocks and bytes in them; whether it kept still."""
 
     content: bytes
-    info: os.stat_result
+    info: Stat
     read_at_ns: int
     xattrs: Xattrs
     regions: int
@@ -63,125 +74,85 @@ class Ticket:
     """A file handed to the reader; `FileReader.result` redeems it, once, in the order in which
     tickets were handed out."""
 
-    __slots__ = ("batch", "folder", "info", "name", "position")
+    __slots__ = ("batch", "folder", "name", "position", "size")
 
-    def __init__(self, folder: int, name: bytes, info: os.stat_result) -> None:
+    def __init__(self, folder: int, name: bytes, size: int) -> None:
         self.folder = folder
         self.name = name
-        self.info = info
+        self.size = size
         self.batch: _Batch | None = None
         self.position = 0
 
 
-_Small = tuple[ReadFile | OSError | None, bytes, list[Record]]
-"""(outcome with a null content, or None when the file has grown large; block ids; records)"""
-
-
-_NONE: Final[list[Record]] = []
-
-
 class _Batch:
-    __slots__ = ("future", "left", "size", "tickets")
+    """`claimed`: its records are already claimed with the writer."""
+
+    __slots__ = ("claimed", "future", "left", "size", "tickets")
 
     def __init__(self) -> None:
         self.tickets: list[Ticket] = []
         self.size = 0
         self.left = 0
-        self.future: Future[list[_Small]] | None = None
+        self.claimed = True
+        self.future: Future[Batch] | None = None
 
 
-class Hasher:
-    """Cuts buffers into blocks and makes records of the new ones. Thread-safe."""
+@dataclass(frozen=True)
+class ReaderOptions:
+    """`processes`: whether many small files may go to processes."""
 
-    def __init__(self, writer: ObjectWriter, codec: Codec, block_size: int) -> None:
-        self._writer = writer
-        self._codec = codec
-        self._block_size = block_size
-        self._zeros = bytes(block_size)
-        self._zero_id = block_id(self._zeros)
-
-    def hash(self, data: memoryview) -> Hashed:
-        """The ids and new records of one buffer that starts at a block boundary."""
-        (ids,), records = self.hash_all([data])
-        return Hashed(ids, records)
-
-    def hash_all(self, buffers: list[memoryview]) -> tuple[list[bytes], list[Record]]:
-        """The same for the whole contents of several files, with one look-up for all of them."""
-        size = self._block_size
-        found: list[bytes] = []
-        keys: list[bytes] = []
-        blocks: list[memoryview] = []
-        for data in buffers:
-            ids: list[bytes] = []
-            for start in range(0, len(data), size):
-                block = data[start : start + size]
-                identity = self._identify(block)
-                ids.append(identity)
-                if identity != NULL:
-                    keys.append(BLOCK_PREFIX + identity)
-                    blocks.append(block)
-            found.append(b"".join(ids))
-        records = []
-        compress = self._codec.compress
-        for key, block, wanted in zip(keys, blocks, self._writer.claim(keys), strict=True):
-            if wanted:
-                codec, payload = compress(block)
-                records.append(Record(Key(key), codec, len(block), payload))
-        return found, records
-
-    def _identify(self, block: memoryview) -> bytes:
-        length = len(block)
-        if length < self._block_size and not block[0] and block == self._zeros[:length]:
-            return NULL
-        identity = block_id(block)
-        return NULL if identity == self._zero_id else identity
+    block_size: int
+    threads: int
+    keep: XattrFilter
+    processes: bool = True
 
 
 class FileReader:
-    """The pool of readers of one command. All methods but the workers' own are called from one
-    thread; `close` ends the threads."""
+    """The readers of one command. All methods but the workers' own are called from one thread;
+    `close` ends threads and processes."""
 
     def __init__(
         self,
         writer: ObjectWriter,
-        codec: Codec,
-        block_size: int,
-        *,
-        threads: int,
-        keep: XattrFilter,
+        store: BlockStore,
+        options: ReaderOptions,
         progress: Progress = SILENT,
     ) -> None:
         self._writer = writer
-        self._block_size = block_size
-        self._piece = max(PIECE, block_size)
-        self._hasher = Hasher(writer, codec, block_size)
-        self._keep = keep
+        self._store = store
+        self._options = options
+        self._piece = max(PIECE, options.block_size)
+        self._hasher = Hasher(writer.claim, store.codec, options.block_size)
         self._progress = progress
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        self._pool = ThreadPoolExecutor(options.threads, thread_name_prefix="read")
+        self._processes: ReadProcesses | None = None
         self._local = threading.local()
         self._open_batch = _Batch()
         self._waiting: deque[_Batch] = deque()
         self._active = 0
-        self._max_active = 2 * threads + 2
+        self._max_active = 2 * options.threads + 2
+        self._submitted = 0
         self.unredeemed = 0
         """Small files handed in and not yet redeemed."""
 
     def close(self) -> None:
+        if self._processes is not None:
+            self._processes.close()
         self._pool.shutdown(cancel_futures=True)
 
-    def submit(self, folder: int, name: bytes, info: os.stat_result) -> Ticket:
-        """Hand in a regular file of an open folder; the descriptor must stay open until its ticket
-        is redeemed."""
-        ticket = Ticket(folder, name, info)
-        if info.st_size > self._piece:
+    def submit(self, folder: int, name: bytes, size: int) -> Ticket:
+        """Hand in a regular file of an open folder, `size` bytes long at last sight; the descriptor
+        must stay open until the ticket is redeemed."""
+        ticket = Ticket(folder, name, size)
+        if size > self._piece:
             return ticket
         batch = self._open_batch
         ticket.batch = batch
         ticket.position = len(batch.tickets)
         batch.tickets.append(ticket)
-        batch.size += info.st_size
+        batch.size += size
         self.unredeemed += 1
+        self._submitted += 1
         if len(batch.tickets) >= BATCH_FILES or batch.size >= self._piece:
             self._flush()
         return ticket
@@ -196,20 +167,38 @@ class FileReader:
         if batch.future is None:
             self._start()
         assert batch.future is not None, "tickets are redeemed in the order they were handed in"
-        outcome, ids, records = batch.future.result()[ticket.position]
-        self._writer.append(records)
+        done = batch.future.result()
+        if done.records:
+            self._append(done, batch.claimed)
+        small = done.files[ticket.position]
         self.unredeemed -= 1
         batch.left -= 1
         if not batch.left:
             self._active -= 1
             batch.future = None
             self._start()
-        if outcome is None:
+        return self._outcome(ticket, small)
+
+    def _append(self, done: Batch, claimed: bool) -> None:
+        """Take over the records of a batch, with its first ticket."""
+        records, done.records = done.records, []
+        if not claimed:
+            wanted = self._writer.claim([record.key for record in records])
+            records = [record for record, mine in zip(records, wanted, strict=True) if mine]
+        self._writer.append(records)
+
+    def _outcome(self, ticket: Ticket, small: SmallFile) -> ReadFile | OSError:
+        if small.error == TOO_LARGE:
             return self._read_large(ticket)
-        if isinstance(outcome, OSError):
-            return outcome
-        self._progress.advance(files=1, size=outcome.info.st_size)
-        return outcome._replace(content=self._content_of(ids), regions=count_runs(ids))
+        if small.info is None:
+            return OSError(small.error, os.strerror(small.error))
+        self._progress.advance(files=1, size=small.data)
+        ids = small.ids
+        content = self._content_of(ids)
+        runs = int(ids != NULL) if len(ids) == ID_LENGTH else count_runs(ids)
+        return ReadFile(
+            content, small.info, small.read_at_ns, small.xattrs, runs, small.data, small.stable
+        )
 
     def _content_of(self, ids: bytes) -> bytes:
         if len(ids) <= ID_LENGTH:
@@ -228,75 +217,57 @@ class FileReader:
         """Start as many batches as may be in flight: each holds up to 4 MiB of results."""
         while self._waiting and self._active < self._max_active:
             batch = self._waiting.popleft()
-            batch.future = self._pool.submit(self._read_batch, batch.tickets)
+            files = [(ticket.folder, ticket.name) for ticket in batch.tickets]
+            if self._options.processes and self._submitted >= MANY_FILES:
+                batch.claimed = False
+                batch.future = self._reader_processes().read(files)
+            else:
+                batch.future = self._pool.submit(self._read_batch, files)
             self._active += 1
 
-    # -- in the workers --------------------------------------------------------------------------
+    def _reader_processes(self) -> ReadProcesses:
+        if self._processes is None:
+            options = self._options
+            settings = Settings(
+                os.getpid(),
+                os.fspath(self._store.index.folder),
+                options.block_size,
+                self._store.codec.level,
+                self._piece,
+                *options.keep,
+            )
+            self._processes = ReadProcesses(options.threads, settings)
+        return self._processes
 
-    def _buffer(self) -> memoryview:
-        """This thread's own buffer: fresh memory for each piece would cost its page faults."""
+    # -- in the threads --------------------------------------------------------------------------
+
+    def _batch_reader(self) -> BatchReader:
         try:
-            buffer: bytearray = self._local.buffer
+            reader: BatchReader = self._local.reader
         except AttributeError:
-            buffer = self._local.buffer = bytearray(2 * self._piece + 1)
-        return memoryview(buffer)
+            reader = self._local.reader = BatchReader(
+                self._hasher, self._options.keep, self._piece, _open
+            )
+        return reader
 
-    def _read_batch(self, tickets: list[Ticket]) -> list[_Small]:
-        room = self._buffer()
-        outcomes: list[ReadFile | OSError | None] = []
-        buffers: list[memoryview] = []
-        for ticket in tickets:
-            outcome = self._read_small(ticket, room)
-            length = outcome.data if isinstance(outcome, ReadFile) else 0
-            outcomes.append(outcome)
-            buffers.append(room[:length])
-            room = room[length:]
-        found, records = self._hasher.hash_all(buffers)
-        small = [(outcome, ids, _NONE) for outcome, ids in zip(outcomes, found, strict=True)]
-        small[0] = (*small[0][:2], records)
-        return small
-
-    def _read_small(self, ticket: Ticket, room: memoryview) -> ReadFile | OSError | None:
-        """Read a file into `room`; None when it has outgrown it."""
-        try:
-            descriptor = os.open(ticket.name, OPEN_FLAGS, dir_fd=ticket.folder)
-        except OSError as error:
-            return error
-        try:
-            for attempt in range(1, TRIES + 1):
-                read_at = time.time_ns()
-                info = os.fstat(descriptor)
-                if not stat.S_ISREG(info.st_mode):
-                    return OSError(errno.ENOENT, "replaced")
-                if info.st_size >= len(room):
-                    return None
-                length = _read_whole(descriptor, room[: info.st_size])
-                xattrs = read_xattrs(descriptor, self._keep)
-                stable = length == info.st_size and unchanged(info, os.fstat(descriptor))
-                if stable or attempt == TRIES:
-                    kept = _stat_with_size(info, length)
-                    return ReadFile(NULL, kept, read_at, xattrs, 0, length, stable)
-            raise AssertionError("unreachable")
-        except OSError as error:
-            return error
-        finally:
-            os.close(descriptor)
+    def _read_batch(self, files: list[tuple[int, bytes]]) -> Batch:
+        return self._batch_reader().read(files)
 
     def _read_piece(self, descriptor: int, offset: int, length: int) -> Hashed:
-        view = self._buffer()[:length]
-        got = _read_whole(descriptor, view, offset)
+        view = self._batch_reader().buffer[:length]
+        got = fill(descriptor, view, offset)
         # A file cut short meanwhile reads as zeros here; its stat tells, and it is read again.
         if got < length:
             view[got:] = bytes(length - got)
-        hashed = self._hasher.hash(view)
+        (ids,), records = self._hasher.hash_all([view])
         self._progress.advance(size=length)
-        return hashed
+        return Hashed(ids, records)
 
     # -- large files, driven by the taking thread ------------------------------------------------
 
     def _read_large(self, ticket: Ticket) -> ReadFile | OSError:
         try:
-            descriptor = os.open(ticket.name, OPEN_FLAGS, dir_fd=ticket.folder)
+            descriptor = _open(ticket.folder, ticket.name)
         except OSError as error:
             return error
         try:
@@ -306,11 +277,12 @@ class FileReader:
                 if not stat.S_ISREG(info.st_mode):
                     return OSError(errno.ENOENT, "replaced")
                 content, regions, data = self._read_pieces(descriptor, info.st_size)
-                xattrs = read_xattrs(descriptor, self._keep)
+                xattrs = read_xattrs(descriptor, self._options.keep)
                 stable = unchanged(info, os.fstat(descriptor))
                 if stable or attempt == TRIES:
                     self._progress.advance(files=1)
-                    return ReadFile(content, info, read_at, xattrs, regions, data, stable)
+                    kept = Stat.of(info, info.st_size)
+                    return ReadFile(content, kept, read_at, xattrs, regions, data, stable)
             raise AssertionError("unreachable")
         except OSError as error:
             return error
@@ -320,13 +292,13 @@ class FileReader:
     def _read_pieces(self, descriptor: int, size: int) -> tuple[bytes, int, int]:
         """(content id, regions of data, bytes in them) of an open file of this size."""
         builder = IndexBuilder(self._writer.put_node)
-        pieces = data_pieces(descriptor, size, self._block_size, self._piece)
+        pieces = data_pieces(descriptor, size, self._options.block_size, self._piece)
         flying: deque[tuple[int, int, Future[Hashed]]] = deque()
         position = regions = data = 0
         in_run = False
         try:
             while True:
-                while len(flying) < 2 * self._threads + 2 and (piece := next(pieces, None)):
+                while len(flying) < 2 * self._options.threads + 2 and (piece := next(pieces, None)):
                     offset, length = piece
                     future = self._pool.submit(self._read_piece, descriptor, offset, length)
                     flying.append((offset, length, future))
@@ -336,17 +308,20 @@ class FileReader:
                 hashed = future.result()
                 self._writer.append(hashed.records)
                 if offset > position:
-                    builder.add_nulls((offset - position) // self._block_size)
+                    builder.add_nulls((offset - position) // self._options.block_size)
                     in_run = False
                 builder.add(hashed.ids)
                 regions += count_runs(hashed.ids, in_run)
                 in_run = hashed.ids[-ID_LENGTH:] != NULL
                 data += length
-                position = offset + block_count(length, self._block_size) * self._block_size
+                position = (
+                    offset
+                    + block_count(length, self._options.block_size) * self._options.block_size
+                )
         finally:
             self._take_rest([future for _, _, future in flying])
-        blocks = block_count(size, self._block_size)
-        builder.add_nulls(blocks - position // self._block_size)
+        blocks = block_count(size, self._options.block_size)
+        builder.add_nulls(blocks - position // self._options.block_size)
         return builder.finish(), regions, data
 
     def _take_rest(self, flying: list[Future[Hashed]]) -> None:
@@ -357,15 +332,8 @@ class FileReader:
                 self._writer.append(future.result().records)
 
 
-def _read_whole(descriptor: int, view: memoryview, offset: int = 0) -> int:
-    """Fill `view` from `offset` of a file; the bytes got, fewer at the end of the file."""
-    got = 0
-    while got < len(view):
-        more = os.preadv(descriptor, [view[got:]], offset + got)
-        if not more:
-            break
-        got += more
-    return got
+def _open(folder: int, name: bytes) -> int:
+    return os.open(name, OPEN_FLAGS, dir_fd=folder)
 
 
 def data_pieces(
@@ -389,15 +357,6 @@ def data_pieces(
             position += length
 
 
-def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether a file kept still between two stats."""
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
-    )
-
-
 def count_runs(ids: bytes, in_run: bool = False) -> int:
     """Runs of blocks that are not null; a run that goes on from before is not counted again."""
     runs = 0
@@ -406,14 +365,3 @@ def count_runs(ids: bytes, in_run: bool = False) -> int:
         runs += data and not in_run
         in_run = data
     return runs
-
-
-def _stat_with_size(info: os.stat_result, size: int) -> os.stat_result:
-    """The stat, with the number of bytes that were read as its size: a file that shrinks under
-    three reads is stored as long as the last one found it."""
-    if info.st_size == size:
-        return info
-    fields = list(info)
-    fields[stat.ST_SIZE] = size
-    extra = {name: getattr(info, name) for name in ("st_mtime_ns", "st_ctime_ns", "st_rdev")}
-    return os.stat_result(fields, extra)

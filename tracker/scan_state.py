@@ -31,6 +31,7 @@ from blake3 import blake3
 
 from ..store.catalog import Catalog, sqlite_errors
 from ..store.nodes import Child, Entry, encode
+from .metadata import StatLike
 
 SIGNATURE: Final = struct.Struct("<QqqQ")
 """inode, mtime in ns, ctime in ns, size"""
@@ -75,7 +76,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Part)
 
 
-def file_signature(info: os.stat_result) -> bytes:
+def file_signature(info: StatLike) -> bytes:
     """Times in nanoseconds fit 64 bits from 1677 to 2262; others count as never seen."""
     try:
         return SIGNATURE.pack(info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
@@ -88,7 +89,7 @@ def folder_signature(entry: Entry) -> bytes:
     return digest
 
 
-def doubt(info: os.stat_result, read_at_ns: int, granularity_ns: int) -> int:
+def doubt(info: StatLike, read_at_ns: int, granularity_ns: int) -> int:
     """The flag for a file that was stat-ed as `info` before it was read at this time."""
     if info.st_ctime_ns >= read_at_ns - granularity_ns:
         return RACY

@@ -31,7 +31,7 @@ from .build import Context, Totals, TreeBuilder
 from .changes import count_changes
 from .links import LinkTable
 from .metadata import XattrFilter
-from .reading import FileReader
+from .reading import FileReader, ReaderOptions
 from .report import Report
 from .scan import FOLDER_FLAGS
 from .scan_state import ScanState, granularity
@@ -217,11 +217,9 @@ class _Build:
         self.report = Report()
         reader = FileReader(
             self._writer,
-            repository.store.codec,
-            repository.block_size,
-            threads=repository.threads,
-            keep=xattr_filter(repository),
-            progress=self._progress,
+            repository.store,
+            ReaderOptions(repository.block_size, repository.threads, xattr_filter(repository)),
+            self._progress,
         )
         context = Context(
             repository.store,

@@ -21,10 +21,10 @@ from ..store.errors import storage_error
 from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
+from .batch_reader import OPEN_FLAGS
 from .changes import Region, changed_regions, regions
 from .compare import live_differences
 from .metadata import KINDS, XattrFilter, at, read_xattrs
-from .reading import OPEN_FLAGS
 from .report import Report
 from .scan import FOLDER_FLAGS, Closed, Filled, Group, LiveFolder, Opened, Slot, Walk
 from .scan_state import MAPPED, ScanState

@@ -1,0 +1,327 @@
+"""Push and fetch: bring commits, with their roots whole, from one repository to another.
+
+Both walk each new commit against its first parent, parents first, so that the work follows what
+changed, and both leave refs alone until everything behind them is verified and durable. Run again
+after an interruption, they go on where they were: what arrived is not sent again. The repository
+belongs to the calling thread; objects travel in threads of `sending` and `receiving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
+
+from ..errors import Corrupt, InvalidInput, NotFound, RemoteError, UnsupportedFormat
+from ..history import BRANCHES, Commit, History, HistoryObject, Person, RefUpdate, valid_branch
+from ..ids import Key
+from ..progress import SILENT, Progress
+from ..repository import Repository
+from .base import Description, Remote
+from .checking import COMMIT_ID, base_of, valid_ref
+from .finalizing import checked_out_error, moved_error
+from .receiving import Receiver
+from .sending import Sender
+
+DEFAULT_JOBS: Final = 4
+MAX_ROUNDS: Final = 3
+ASK_AT_ONCE: Final = 1 << 13
+HISTORY_BYTES: Final = 4 << 20
+MAX_HISTORY_FETCH: Final = 16 << 30
+"""An endless stream of history ends here."""
+
+Item = TypeVar("Item")
+
+
+class PushUpdate(NamedTuple):
+    """Bring the local commit `commit` to the remote's ref `ref` (a full name)."""
+
+    commit: str
+    ref: str
+
+
+class PushResult(NamedTuple):
+    """What was sent, and the refs that moved there; no refs: everything was up to date."""
+
+    objects: int
+    bytes: int
+    commits: int
+    moved: tuple[RefUpdate, ...]
+
+
+class FetchResult(NamedTuple):
+    """What came in, and the refs that moved here."""
+
+    objects: int
+    bytes: int
+    commits: int
+    moved: tuple[RefUpdate, ...]
+
+
+def check_compatible(repository: Repository, description: Description) -> None:
+    """UnsupportedFormat or InvalidInput unless objects can travel between the two as they are."""
+    ours = repository.format
+    for what, here, there in (
+        ("format version", ours.version, description.version),
+        ("ids", ours.ids, description.ids),
+        ("cipher", ours.cipher, description.cipher),
+    ):
+        if here != there:
+            raise UnsupportedFormat(f"the remote has {what} {there}, this repository {here}")
+    if ours.block_size != description.block_size:
+        raise InvalidInput(
+            f"the remote has blocks of {description.block_size} bytes, this repository of"
+            f" {ours.block_size}: their objects cannot be shared",
+            hint=f"make the other one with: treering init --block-size {ours.block_size}",
+        )
+
+
+# -- push ----------------------------------------------------------------------------------------
+
+
+def push(
+    repository: Repository,
+    remote: Remote,
+    updates: Sequence[PushUpdate],
+    who: Person,
+    *,
+    jobs: int = DEFAULT_JOBS,
+    progress: Progress = SILENT,
+) -> PushResult:
+    """Bring commits to the remote and move its refs to them. Conflict when a ref there has what
+    the commit lacks; Corrupt or NotFound for an object that is damaged or absent here."""
+    description = remote.describe()
+    check_compatible(repository, description)
+    refs = _checked_refs(remote)
+    moves = _moves(repository.history, refs, updates, description)
+    if not moves:
+        return PushResult(0, 0, 0, ())
+    return _Push(repository, remote, jobs, progress).run(moves, list(refs.values()), who)
+
+
+def _moves(
+    history: History,
+    refs: Mapping[str, str],
+    updates: Sequence[PushUpdate],
+    description: Description,
+) -> list[RefUpdate]:
+    moves = []
+    for update in updates:
+        if not valid_ref(update.ref):
+            raise InvalidInput(f"not a branch or tag: {update.ref[:80]!r}")
+        old = refs.get(update.ref)
+        commit = history.commit(update.commit)
+        if old == commit.id:
+            continue
+        if update.ref == description.checked_out:
+            raise checked_out_error(update.ref)
+        if old is not None and not history.is_ancestor(old, commit.id):
+            raise moved_error(update.ref, old)
+        moves.append(RefUpdate(update.ref, old, commit.id))
+    return moves
+
+
+class _Push:
+    def __init__(
+        self, repository: Repository, remote: Remote, jobs: int, progress: Progress
+    ) -> None:
+        self._repository = repository
+        self._history = repository.history
+        self._remote = remote
+        self._sender = Sender(repository, remote, jobs=jobs, progress=progress)
+        self._progress = progress
+
+    def run(self, moves: list[RefUpdate], theirs: list[str], who: Person) -> PushResult:
+        try:
+            commits = self._history.oldest_first([move.new for move in moves if move.new], theirs)
+            self._progress.begin("sending")
+            self._send_roots(commits, self._whole_there(commits))
+            self._send_history(commits)
+            self._finalize(moves, commits, who)
+        finally:
+            self._sender.close()
+        sender = self._sender
+        return PushResult(sender.objects, sender.bytes, len(commits), tuple(moves))
+
+    def _whole_there(self, commits: list[str]) -> set[bytes]:
+        """Those roots of the commits and their parents that the remote holds whole."""
+        roots: dict[bytes, None] = {}
+        for commit in map(self._history.commit, commits):
+            roots[commit.root] = None
+            for parent in commit.parents:
+                roots[self._history.commit(parent).root] = None
+        whole: set[bytes] = set()
+        for batch in _batches(roots, ASK_AT_ONCE):
+            levels = _all_answered(batch, self._remote.held(batch))
+            whole.update(root for root, level in levels if level == "whole")
+        return whole
+
+    def _send_roots(self, commits: list[str], whole: set[bytes]) -> None:
+        """Send the root of every commit; `whole` are roots that the remote has, and grows."""
+        sent: set[bytes] = set()
+
+        def usable(root: bytes) -> bool:
+            return root in sent or (root in whole and self._repository.held(root) != "none")
+
+        for commit in map(self._history.commit, commits):
+            if commit.root in sent or commit.root in whole:
+                continue
+            self._sender.offer_root(commit.root, base_of(self._history, commit, usable))
+            sent.add(commit.root)
+        self._sender.finish()
+
+    def _send_history(self, commits: list[str]) -> None:
+        for batch in _batches(commits, ASK_AT_ONCE):
+            answers = _all_answered(batch, self._remote.known_commits(batch))
+            unknown = [commit for commit, known in answers if not known]
+            for objects in _by_size(self._history.export(unknown)):
+                self._remote.store_history(objects)
+
+    def _finalize(self, moves: list[RefUpdate], commits: list[str], who: Person) -> None:
+        missing: list[Key] = []
+        for attempt in range(1 + MAX_ROUNDS):
+            missing = self._remote.finalize(moves, who)
+            if not missing:
+                return
+            if attempt < MAX_ROUNDS:
+                # What is missing below these ids is not known: offer everything once more.
+                self._sender.offer(missing)
+                self._send_roots(commits, set())
+        raise RemoteError(
+            f"the remote still misses {len(missing)} objects after {MAX_ROUNDS} tries",
+            hint="look at the remote with: treering fsck",
+        )
+
+
+# -- fetch ---------------------------------------------------------------------------------------
+
+
+def fetch(
+    repository: Repository,
+    remote: Remote,
+    wanted: Mapping[str, str],
+    who: Person,
+    *,
+    jobs: int = DEFAULT_JOBS,
+    progress: Progress = SILENT,
+) -> FetchResult:
+    """Bring the remote's refs (keys of `wanted`) here and move local refs (values) to them,
+    forwards or not. NotFound for a ref that the remote lacks; RemoteError for data that is not
+    what its id says."""
+    check_compatible(repository, remote.describe())
+    refs = _checked_refs(remote)
+    history = repository.history
+    moves = []
+    for name, local in wanted.items():
+        if name not in refs:
+            raise NotFound(f"the remote has no {name.removeprefix(BRANCHES)}")
+        old = history.ref(local)
+        if not local.startswith("refs/") or not valid_branch(local.removeprefix("refs/")):
+            raise InvalidInput(f"not a ref name: {local[:80]!r}")
+        if old != refs[name]:
+            moves.append(RefUpdate(local, old, refs[name]))
+    if not moves:
+        return FetchResult(0, 0, 0, ())
+    return _fetch(repository, remote, moves, who, jobs, progress)
+
+
+def _fetch(
+    repository: Repository,
+    remote: Remote,
+    moves: list[RefUpdate],
+    who: Person,
+    jobs: int,
+    progress: Progress,
+) -> FetchResult:
+    wants = sorted({move.new for move in moves if move.new is not None})
+    haves = sorted(set(repository.history.refs().values()))
+    progress.begin("receiving")
+    commits = _fetch_history(repository, remote, wants, haves)
+    receiver = Receiver(repository, remote, jobs=jobs, progress=progress)
+    try:
+        roots = _receive_roots(repository, receiver, commits)
+        receiver.finish()
+    except BaseException:
+        receiver.abort()
+        raise
+    repository.mark_held(roots, "whole")
+    repository.history.update_refs(moves, who, "fetch")
+    repository.mark_finalized(moves)
+    return FetchResult(receiver.objects, receiver.bytes, len(commits), tuple(moves))
+
+
+def _fetch_history(
+    repository: Repository, remote: Remote, wants: list[str], haves: list[str]
+) -> list[Commit]:
+    """Bring the commits; those that no ref of ours leads to yet, parents first, verified."""
+    history = repository.history
+    room = MAX_HISTORY_FETCH
+    for objects in _by_size(remote.history(wants, haves)):
+        room -= sum(len(one.content) for one in objects)
+        if room < 0:
+            raise RemoteError("the remote does not stop sending history")
+        history.add_objects(objects, repository.tmp)
+    try:
+        for want in wants:
+            history.commit(want)
+        commits = [history.commit(one) for one in history.oldest_first(wants, haves)]
+        for commit in commits:
+            history.check_parents(commit)
+    except (NotFound, Corrupt) as error:
+        raise RemoteError(f"the remote's history is not whole: {error.message}") from error
+    return commits
+
+
+def _receive_roots(
+    repository: Repository, receiver: Receiver, commits: list[Commit]
+) -> list[bytes]:
+    """Receive the roots of all commits; those that were not held whole."""
+    received: dict[bytes, None] = {}
+
+    def whole(root: bytes) -> bool:
+        return root in received or repository.held(root) == "whole"
+
+    for commit in commits:
+        if not whole(commit.root):
+            receiver.receive(commit.root, base_of(repository.history, commit, whole))
+            received[commit.root] = None
+    return list(received)
+
+
+# -- both ----------------------------------------------------------------------------------------
+
+
+def _checked_refs(remote: Remote) -> dict[str, str]:
+    refs = remote.refs()
+    for name, commit_id in refs.items():
+        if not COMMIT_ID.fullmatch(commit_id):
+            raise RemoteError(f"the remote's ref {name[:80]!r} is not a commit")
+    return refs
+
+
+def _all_answered(
+    asked: Sequence[Item], answers: Sequence[object]
+) -> Iterator[tuple[Item, object]]:
+    if len(asked) != len(answers):
+        raise RemoteError("the remote did not answer all questions")
+    return zip(asked, answers, strict=True)
+
+
+def _batches(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, count)):
+        yield batch
+
+
+def _by_size(objects: Iterable[HistoryObject]) -> Iterator[list[HistoryObject]]:
+    """History objects in batches of some MiB. A commit's objects may fall into two."""
+    batch: list[HistoryObject] = []
+    size = 0
+    for one in objects:
+        batch.append(one)
+        size += len(one.content)
+        if size >= HISTORY_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
