@@ -66,6 +66,11 @@ class Context:
             self._repository = self.open_at(found.repository)
         return self._repository
 
+    @property
+    def opened(self) -> Repository | None:
+        """The repository, if it is open already."""
+        return self._repository
+
     def use(self, repository: Path, top: Path | None) -> None:
         """Work on this repository from now on, wherever we are."""
         self.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store.errors import Conflict, InvalidInput, NotFound
 from ..store.history import BRANCHES, REMOTES, TAGS, RefUpdate
-from ..store.remotes.url import connect, resolve
+from ..store.remotes.local import locate
+from ..store.remotes.url import LOCAL, connect, parse, resolve
 from .context import Context
 from .output import Json, say, say_json
 from .sizes import count, format_size
@@ -44,7 +46,12 @@ def default_remote(repository: Repository, branch: str | None) -> str:
 
 def open_remote(context: Context, url: str) -> Remote:
     """The remote behind a URL; a relative path is taken from where we are."""
-    return connect(resolve(url, context.start), notice=context.notice)
+    found = resolve(url, context.start)
+    if parse(found).carrier == LOCAL:
+        place = locate(Path(parse(found).path))
+        if context.opened is not None and place.repository.samefile(context.opened.path):
+            raise InvalidInput(f"{url} is this very repository")
+    return connect(found, notice=context.notice)
 
 
 def push_branches(

@@ -325,9 +325,9 @@ class ObjectWriter:
     def append(self, records: Iterable[Record]) -> None:
         """Append claimed records, in this order."""
         for record in records:
-            self.stored_bytes += len(record.payload)
+            self.stored_bytes += len(record[3])
             self.stored_objects += 1
-            if record.key[:1] == NODE_PREFIX:
+            if record[0][:1] == NODE_PREFIX:
                 self._append_node(record)
             else:
                 self._blocks = self._append_to(self._blocks, record)
@@ -360,6 +360,9 @@ class ObjectWriter:
     def _seal(self, writer: PackWriter) -> None:
         try:
             name = writer.seal(self._store.packs)
+        except InterruptedError as error:
+            writer.abandon()
+            raise storage_error("writing a pack", error) from error
         except OSError as error:
             writer.discard()
             raise storage_error("writing a pack", error) from error

@@ -146,6 +146,11 @@ class Catalog:
         with self.transaction() as conn:
             conn.executemany("insert or ignore into packs values (?, ?, ?, ?)", packs)
 
+    def pack_names(self) -> set[bytes]:
+        """The names of all packs recorded."""
+        with sqlite_errors():
+            return {name for (name,) in self.conn.execute("select name from packs")}
+
     def drop_packs(self, names: Iterable[bytes]) -> None:
         with self.transaction() as conn:
             conn.executemany("delete from packs where name=?", [(name,) for name in names])

@@ -11,6 +11,7 @@ damage.
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,15 +23,17 @@ from . import directories, trees
 from .block_index import BlockIndex, replace_index
 from .block_store import ObjectWriter, expand
 from .closure import ClosureWalk
-from .codec import Codec
 from .content import NodeSource, block_count, blocks_of
 from .errors import Corrupt, NotFound, StorageError
 from .history import Commit
 from .ids import block_key, key_name, node_key
 from .nodes import Entry
 from .packfile import (
+    MAX_STORED,
+    RECORD_HEADER,
     FooterEntry,
     Record,
+    check_record_header,
     pack_name,
     read_footer,
     scan_records,
@@ -161,43 +164,67 @@ def _check_packs(repository: Repository, findings: Findings) -> None:
 def _read_packs(
     repository: Repository, subset: Subset, findings: Findings, progress: Progress
 ) -> None:
-    codec = repository.store.codec
     with ThreadPoolExecutor(repository.threads, thread_name_prefix="fsck") as pool:
         for name, path in _packs(repository):
             if not subset.holds(name):
                 continue
-            bad = list(_bad_records(path, codec, pool, findings, progress))
+            bad = list(_bad_records(repository, name, path, pool, findings, progress))
             if bad:
                 findings.add(f"pack {name.hex()[:12]} has {len(bad)} damaged objects", bad)
                 _forget(repository, bad)
 
 
 def _bad_records(
-    path: Path, codec: Codec, pool: ThreadPoolExecutor, findings: Findings, progress: Progress
+    repository: Repository,
+    name: bytes,
+    path: Path,
+    pool: ThreadPoolExecutor,
+    findings: Findings,
+    progress: Progress,
 ) -> Iterator[bytes]:
-    """The keys of records that are not what the footer says, or do not have their id."""
-    try:
-        expected = {entry.key: entry for entry in read_footer(path)}
-    except Corrupt:
-        return  # reported by the check of the footers
-    records = scan_records(path)
+    """The keys of records that are not what the footer says - or the index, where the footer is
+    damaged - or do not have their id."""
+    codec = repository.store.codec
 
     def good(item: tuple[FooterEntry, bytes]) -> bool:
-        entry, payload = item
+        entry, raw = item
+        payload = raw[RECORD_HEADER.size :]
         try:
+            check_record_header(raw[: RECORD_HEADER.size], entry)
             expand(codec, Record(entry.key, entry.codec, entry.plain, payload))
-        except Corrupt:
+        except (Corrupt, struct.error):
             return False
-        return expected.get(entry.key) == entry
+        return True
 
-    seen = set()
+    records = _raw_records(path, _expected(repository, name, path))
     while batch := list(islice(records, BATCH)):
-        for (entry, payload), fine in zip(batch, pool.map(good, batch), strict=True):
-            findings.bytes_read += len(payload)
-            progress.advance(size=len(payload))
-            if fine:
-                seen.add(entry.key)
-    yield from (key for key in expected if key not in seen)
+        for (entry, raw), fine in zip(batch, pool.map(good, batch), strict=True):
+            findings.bytes_read += len(raw)
+            progress.advance(size=len(raw))
+            if not fine:
+                yield entry.key
+
+
+def _expected(repository: Repository, name: bytes, path: Path) -> list[FooterEntry]:
+    try:
+        return read_footer(path)
+    except Corrupt:  # reported by the check of the footers
+        index = repository.store.index
+        number = next((number for number, known in index.packs().items() if known == name), None)
+        return [
+            FooterEntry(key, *location[1:])
+            for key, location in index.items()
+            if location.pack == number
+        ]
+
+
+def _raw_records(path: Path, entries: list[FooterEntry]) -> Iterator[tuple[FooterEntry, bytes]]:
+    """Each record, header and payload, from where it should lie: one that is damaged does not hide
+    those behind it."""
+    with path.open("rb") as file:
+        for entry in sorted(entries, key=lambda entry: entry.offset):
+            file.seek(entry.offset - RECORD_HEADER.size)
+            yield entry, file.read(RECORD_HEADER.size + min(entry.stored, MAX_STORED))
 
 
 def _forget(repository: Repository, bad: list[bytes]) -> None:

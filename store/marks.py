@@ -52,7 +52,9 @@ class MarkLog:
         """(fields, offset behind the record) of each whole record from `offset`. A damaged record
         is left out."""
         try:
-            content = self._path.read_bytes()[offset:]
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                content = file.read()
         except FileNotFoundError:
             return
         for line in _whole_lines(content):

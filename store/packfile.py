@@ -11,6 +11,7 @@ whole record (`store.salvage`).
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ class PackWriter:
         self._hasher = blake3()
         self._buffer = bytearray()
         self._written = 0
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self.entries: list[FooterEntry] = []
         self._put(FILE_HEADER.pack(MAGIC, VERSION, 0))
 
@@ -89,32 +90,38 @@ class PackWriter:
         return self._written + len(self._buffer)
 
     def append(self, record: Record) -> None:
+        """Add a record. An append that ended in the middle, be it by the disk or by Ctrl-C, leaves
+        nobody knowing what the file holds behind its last whole record: it takes no more, and is
+        never sealed."""
+        if self._error is not None:
+            raise self._error
         key, codec, plain, payload = record
         stored = len(payload)
         header = RECORD_HEADER.pack(RECORD_MAGIC, key[0], codec, 0, stored, plain, key[1:])
-        offset = self.size + RECORD_HEADER.size
-        self.entries.append(FooterEntry(key, codec, offset, stored, plain))
-        self._buffer += header
-        self._put(payload)
+        try:
+            offset = self.size + RECORD_HEADER.size
+            self.entries.append(FooterEntry(key, codec, offset, stored, plain))
+            self._buffer += header
+            self._put(payload)
+        except BaseException as error:
+            self._error = error
+            raise
 
     def flush(self) -> None:
-        """Hand what is buffered to the kernel: it survives a kill from here on. After an error
-        nobody knows where the file ends, so it cannot be sealed any more."""
-        if self._error is not None:
-            raise OSError(*self._error.args)
+        """Hand what is buffered to the kernel: it survives a kill from here on."""
         if self._buffer:
             content, self._buffer = self._buffer, bytearray()
             self._hasher.update(content)
-            try:
-                write_all(self._descriptor, content)
-            except OSError as error:
-                self._error = error
-                raise
+            write_all(self._descriptor, content)
             self._written += len(content)
 
     def seal(self, packs: Path) -> bytes:
         """Write footer and trailer, fsync, rename into `packs`, fsync that folder. The pack's name
-        (32 bytes); the file is closed."""
+        (32 bytes); the file is closed. InterruptedError when an append was interrupted."""
+        if isinstance(self._error, OSError):
+            raise self._error
+        if self._error is not None:
+            raise InterruptedError(errno.EINTR, "interrupted") from self._error
         self.entries.sort()
         footer = b"".join([FOOTER_ENTRY.pack(*entry) for entry in self.entries])
         offset = self.size
@@ -125,20 +132,26 @@ class PackWriter:
         os.fsync(self._descriptor)
         self.path.rename(packs / pack_file_name(name))
         fsync_folder(packs)
-        os.close(self._descriptor)
+        self._close()
         return name
 
     def abandon(self) -> None:
         """Close the file and leave it for salvage."""
         try:
-            self.flush()
+            if self._error is None:
+                self.flush()
         finally:
-            os.close(self._descriptor)
+            self._close()
 
     def discard(self) -> None:
         """Close the file and delete it."""
-        os.close(self._descriptor)
+        self._close()
         self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _put(self, content: bytes) -> None:
         self._buffer += content

@@ -179,9 +179,11 @@ class Repository:
             self.catalog.drop_packs(indexed[number] for number in gone)
             self.doubt()
         known = set(indexed.values())
+        listed = self.catalog.pack_names()
         for name, path in on_disk.items():
             if name not in known:
                 store.index.add_pack(name, read_footer(path))
+            if name not in listed:
                 self.record_packs([name])
 
     def record_packs(self, names: Iterable[bytes]) -> None:

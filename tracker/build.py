@@ -22,7 +22,7 @@ from ..store.block_store import ObjectWriter
 from ..store.content import NodeSource
 from ..store.directories import DirectoryBuilder, Folder, with_folder
 from ..store.errors import NotFound
-from ..store.nodes import EMPTY_FOLDER, Child, Entry, Extras
+from ..store.nodes import Child, Entry, Extras
 from ..store.progress import SILENT, Progress
 from .batch_reader import unchanged
 from .links import LinkTable
@@ -334,7 +334,8 @@ class TreeBuilder:
             self._not_read(frame, slot, error)
             return
         if stat.S_ISDIR(info.st_mode):
-            entry = folder_entry(slot.name, info, xattrs, EMPTY_FOLDER, 0, 0)
+            hollow = DirectoryBuilder(self._context.writer.put_node).finish()
+            entry = folder_entry(slot.name, info, xattrs, *hollow)
             frame.add(entry, UNKNOWN, RACY, False)
             return
         if target:

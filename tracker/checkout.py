@@ -33,7 +33,7 @@ from ..store.repository import Repository
 from .file_writer import PIECE_BLOCKS, Change, FileTask, FileWriter, Written
 from .ignore import NO_RULES, IgnoreRules
 from .links import group_path
-from .metadata import KINDS, XattrFilter, read_xattrs
+from .metadata import KINDS, XattrFilter, at, read_xattrs
 from .placing import (
     apply_metadata,
     is_foreign,
@@ -145,19 +145,17 @@ class Restorer:
         self._queue = deque()
         self._batch: list[tuple[FileTask, _Place]] = []
         self._batch_size = 0
-        self._groups: dict[bytes, bytes] = {}
+        self._groups: dict[bytes, tuple[bytes, int]] = {}
+        self._inodes: dict[int, bytes] = {}
         self._notes: list[tuple[bytes, Note | None]] = []
         self.result = Result()
 
     def run(self) -> Result:
-        try:
-            descriptor = os.open(self._target, FOLDER_FLAGS)
-        except OSError as error:
-            raise storage_error(f"opening {self._target}", error) from error
-        self._device = os.fstat(descriptor).st_dev
+        descriptor = self._open_target()
+        self._device = os.fstat(descriptor).st_dev if descriptor >= 0 else 0
         if self._state is not None and not self._options.dry_run:
             self._state.begin()
-        top = self._frame(b"", self._wanted, descriptor, None, fresh=False)
+        top = self._frame(b"", self._wanted, descriptor, None, fresh=descriptor < 0)
         frames = [top]
         try:
             while frames:
@@ -175,6 +173,17 @@ class Restorer:
             for frame in frames:
                 _close(frame.descriptor)
         return self.result
+
+    def _open_target(self) -> int:
+        """The open top folder; -1 where a dry run finds none."""
+        try:
+            return os.open(self._target, FOLDER_FLAGS)
+        except FileNotFoundError:
+            if self._options.dry_run:
+                return -1
+            raise
+        except OSError as error:
+            raise storage_error(f"opening {self._target}", error) from error
 
     # -- the walk --------------------------------------------------------------------------------
 
@@ -262,13 +271,16 @@ class Restorer:
                 self.result.report.problem(path, what)
                 return None
             info = None
-        if entry.more.group is not None and self._link(frame, entry, info, position):
-            return None
-        if info is not None and info.st_nlink > 1 and entry.more.group is None:
+        group = None
+        if entry.more.group is not None:
+            group = group_path(frame.path, entry.more.group)
+        if info is not None and info.st_nlink > 1 and not self._may_share(group, info.st_ino):
             # Another name of this file is to stay as it is, or will be restored on its own.
             self._act("replace", path)
             self._remove(frame, entry.name)
             info = None
+        if group is not None and self._link(frame, entry, group, info, position):
+            return None
         if entry.kind == EntryKind.FILE:
             self._file(frame, entry, info, position)
         else:
@@ -321,7 +333,7 @@ class Restorer:
             try:
                 if self._options.delete and frame.inside:
                     self._delete_rest(frame)
-                if (frame.inside or frame.fresh) and not self._options.dry_run:
+                if (frame.inside or frame.fresh) and frame.descriptor >= 0:
                     self._folder_metadata(frame)
                 if self._state is not None and not self._options.dry_run:
                     inode = os.fstat(frame.descriptor).st_ino
@@ -339,6 +351,8 @@ class Restorer:
         if live == wanted and read_xattrs(frame.descriptor, self._keep) == entry.more.xattrs:
             return
         self._act("metadata", frame.path)
+        if self._options.dry_run:
+            return
         try:
             note = apply_metadata(
                 frame.descriptor, replace(entry, name=b"."), self._keep, frame.descriptor
@@ -398,6 +412,9 @@ class Restorer:
                     frame.signatures[position] = file_signature(info)
                     return
                 changes = self._changes(known, entry)
+            elif self._options.dry_run:
+                self._compare(frame, entry, info)
+                return
             self._act("update" if changes is None or changes else "metadata", path)
         if self._options.dry_run:
             return
@@ -410,6 +427,24 @@ class Restorer:
         self._batch_size += entry.size
         if len(self._batch) >= BATCH_FILES or self._batch_size >= PIECE_BLOCKS * self._block_size:
             self._flush_batch()
+
+    def _compare(self, frame: _Frame, entry: Entry, info: os.stat_result) -> None:
+        """Say in a dry run what would be done to a file of which only reading tells."""
+        path = frame.path + entry.name
+        try:
+            if self._writer.content_differs(frame.descriptor, entry):
+                self._act("update", path)
+            elif self._metadata_differs(frame.descriptor, entry, info):
+                self._act("metadata", path)
+        except OSError as error:
+            self.result.report.failed(path, "read", error)
+
+    def _metadata_differs(self, folder: int, entry: Entry, info: os.stat_result) -> bool:
+        mode = entry.mode if entry.kind == EntryKind.SYMLINK else stat.S_IMODE(info.st_mode)
+        live = (mode, info.st_uid, info.st_gid, info.st_mtime_ns)
+        if live != (entry.mode, entry.uid, entry.gid, entry.mtime_ns):
+            return True
+        return read_xattrs(at(folder, entry.name), self._keep) != entry.more.xattrs
 
     def _changes(self, known: Entry, entry: Entry) -> list[Change]:
         size = self._block_size
@@ -450,6 +485,8 @@ class Restorer:
             info = None
         elif info is None:
             self._act("create", path)
+        elif self._metadata_differs(frame.descriptor, entry, info):
+            self._act("metadata", path)
         if self._options.dry_run:
             return
         try:
@@ -471,14 +508,22 @@ class Restorer:
 
     # -- hard links ------------------------------------------------------------------------------
 
+    def _may_share(self, group: bytes | None, inode: int) -> bool:
+        """Whether a live file of several names may be written, or kept, as one of this group: the
+        first that meets it has it."""
+        return group is not None and self._inodes.setdefault(inode, group) == group
+
     def _link(
-        self, frame: _Frame, entry: Entry, info: os.stat_result | None, position: int
+        self,
+        frame: _Frame,
+        entry: Entry,
+        group: bytes,
+        info: os.stat_result | None,
+        position: int,
     ) -> bool:
         """Queue a link to the name of the group that was restored first; False for that one."""
-        assert entry.more.group is not None
         path = frame.path + entry.name
-        group = group_path(frame.path, entry.more.group)
-        first = self._groups.setdefault(group, path)
+        first, inode = self._groups.setdefault(group, (path, info.st_ino if info else 0))
         if first == path:
             return False
         signatures = frame.signatures
@@ -492,7 +537,7 @@ class Restorer:
             except OSError as error:
                 self.result.report.failed(path, "link", error)
 
-        if info is None:
+        if info is None or info.st_ino != inode:
             self._act("link", path)
         if not self._options.dry_run:
             self._flush_batch()

@@ -102,6 +102,19 @@ class FileWriter:
             following = number + 1
         yield from ((zero, NULL) for zero in range(following, blocks))
 
+    def content_differs(self, folder: int, entry: Entry) -> bool:
+        """Whether a live file has other content than its entry. Reads it."""
+        flags = os.O_RDONLY | FLAGS & ~os.O_RDWR
+        descriptor = os.open(entry.name, flags, dir_fd=folder)
+        try:
+            size = os.fstat(descriptor).st_size
+            found = live_differences(
+                self._store, entry, descriptor, size, self._block_size, self.pool
+            )
+            return size != entry.size or next(found, None) is not None
+        finally:
+            os.close(descriptor)
+
     # -- small files -----------------------------------------------------------------------------
 
     def small(self, tasks: list[FileTask]) -> list[Written]:

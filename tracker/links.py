@@ -108,12 +108,17 @@ class LinkTable:
         self._met = []
 
     def keep_outside(self, paths: Iterable[bytes]) -> None:
-        """Names that this scan did not look at and that stay as they are."""
+        """Names that this scan did not look at and that stay as they are, with all below them."""
         for path in paths:
-            query = "select inode, levels, target from links where path=?"
-            row = self._catalog.conn.execute(query, (path.replace(b"/", b"\0"),)).fetchone()
-            if row:
-                self.meet(path, row[0], None if row[1] is None else (row[1], row[2]))
+            query = (
+                "select path, inode, levels, target from links"
+                " where path=? or (path>? and path<?)"
+            )
+            top = path.replace(b"/", b"\0")
+            rows = self._catalog.conn.execute(query, (top, top + b"\0", top + b"\1")).fetchall()
+            for name, inode, levels, target in rows:
+                group = None if levels is None else (levels, target)
+                self.meet(name.replace(b"\0", b"/"), inode, group)
 
     def settle(self) -> bool:
         """Work out the groups of the names met and remember them. True when they are those that

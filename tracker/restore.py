@@ -23,7 +23,8 @@ from . import restore_log
 from .checkout import Action, Options, Restorer, Result
 from .scan_state import ScanState
 from .scope import Scope
-from .status import StatusScan
+from .snapshot import top_entry
+from .status import StatusItem, StatusScan
 from .unrestored import Unrestored
 
 LISTED: Final = 5
@@ -105,7 +106,7 @@ def restore_elsewhere(
     """Restore a commit, or the paths in scope, into another folder, made if need be."""
     wanted = load_root(repository.store, commit.root).top
     _check_paths(repository, wanted, options.scope)
-    if not options.dry_run or not target.exists():
+    if not options.dry_run:
         target.mkdir(parents=True, exist_ok=True)
     progress.begin("restoring")
     restorer = Restorer(repository, wanted, target, options, progress=progress, on_action=on_action)
@@ -123,13 +124,13 @@ def _check_paths(repository: Repository, wanted: Entry, scope: Scope) -> None:
 
 
 def _refuse_losses(repository: Repository, top: Path, wanted: Entry, options: Options) -> None:
-    lost: list[bytes] = []
-    for item in StatusScan(repository, top).items():
-        gone = item.what == "modified" and not item.is_folder
-        if item.what == "new":
-            gone = options.delete or _in_the_way(repository, wanted, item.path)
-        if gone:
-            lost.append(item.path)
+    scan = StatusScan(repository, top)
+    before = top_entry(repository, scan.head)
+    lost = [
+        item.path
+        for item in scan.items()
+        if _is_lost(repository, item, before, wanted, options.delete)
+    ]
     if lost:
         names = ", ".join(quote_path(path) for path in lost[:LISTED])
         more = f" and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
@@ -139,10 +140,26 @@ def _refuse_losses(repository: Repository, top: Path, wanted: Entry, options: Op
         )
 
 
-def _in_the_way(repository: Repository, wanted: Entry, path: bytes) -> bool:
-    """Whether a new thing on disk stands where the commit has something else."""
-    try:
-        found = trees.lookup(repository.store, wanted, path)
-    except NotFound:
+def _is_lost(
+    repository: Repository, item: StatusItem, before: Entry | None, wanted: Entry, delete: bool
+) -> bool:
+    """Whether restoring `wanted` would lose what status found. A new folder is one item, and
+    counts as a whole: what is in it was not looked at."""
+    if item.what == "deleted":
         return False
-    return not (found.is_folder and path.endswith(b"/"))
+    if item.what == "modified":
+        if not item.is_folder:
+            return True
+        old = _find(repository, before, item.path)
+        if old is not None and old.is_folder:
+            return False  # only its mode, owner or xattrs
+    return delete or _find(repository, wanted, item.path) is not None
+
+
+def _find(repository: Repository, top: Entry | None, path: bytes) -> Entry | None:
+    if top is None:
+        return None
+    try:
+        return trees.lookup(repository.store, top, path)
+    except NotFound:
+        return None

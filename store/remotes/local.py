@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ..config import Config
 from ..errors import Corrupt, NoRepository, storage_error
 from ..format import FILE_NAME
 from ..repository import Repository
@@ -15,6 +16,8 @@ from .service import RepositoryService
 
 WORK_TREE_FOLDER: Final = ".treering"
 POINTER: Final = "repo"
+WORK_TREE: Final = "core.worktree"
+"""Config of a repository kept apart from its work tree: where that is."""
 MAX_POINTER: Final = 8192
 
 
@@ -35,12 +38,17 @@ def locate(path: Path) -> Place:
         if (inside / FILE_NAME).is_file():
             return Place(inside, True)
         if (path / FILE_NAME).is_file():
-            return Place(path, path.name == WORK_TREE_FOLDER)
+            return Place(path, path.name == WORK_TREE_FOLDER or _versions_another(path))
     except OSError as error:
         raise storage_error(f"looking at {path}", error) from error
     raise NoRepository(
         f"there is no treering repository at {path}", hint="make one with: treering init --bare"
     )
+
+
+def _versions_another(path: Path) -> bool:
+    """Whether a repository that lies by itself belongs to a work tree elsewhere."""
+    return Config(path / "config").get(WORK_TREE) is not None
 
 
 def _pointed(pointer: Path) -> Path:
