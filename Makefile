@@ -45,7 +45,7 @@ test: $(VENV)/.installed debian
 	$(BIN)/pytest
 
 test-long: $(VENV)/.installed debian
-	$(BIN)/pytest -m 'long or not long' --timeout 7200
+	TREERING_LONG=1 $(BIN)/pytest -m 'long or not long' --timeout 7200
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/run.py

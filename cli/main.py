@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from ..store.errors import StorageError, TreeringError
+from ..store.errors import InvalidInput, StorageError, TreeringError
 from . import exits
 from .context import Context, common_options
 from .version import VERSION
@@ -80,8 +80,11 @@ def run(arguments: list[str]) -> int:
         finally:
             context.close()
     except click.ClickException as error:
-        error.show()
-        return exits.USAGE
+        return _failed(context, _usage_error(error))
+    except SystemExit:
+        # No command leaves this way, but click does when the reader of our output has gone
+        # (`treering log | head`): nothing more to say, to nobody.
+        return _reader_gone()
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -89,15 +92,26 @@ def run(arguments: list[str]) -> int:
     except TreeringError as error:
         return _failed(context, error)
     except BrokenPipeError:
-        # The reader has gone (`treering log | head`): nothing more to say, to nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.DONE
+        return _reader_gone()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _failed(context, StorageError(f"{name}{error.strerror or error}"))
     except RecursionError as error:
         return _failed(context, TreeringError(f"nested too deeply: {error}"))
     return context.exit_code
+
+
+def _reader_gone() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return exits.DONE
+
+
+def _usage_error(error: click.ClickException) -> InvalidInput:
+    """click's complaint about the command line, in our form."""
+    ctx = getattr(error, "ctx", None)
+    where = ctx.command_path if ctx else "treering"
+    message = error.format_message().rstrip(".")
+    return InvalidInput(f"usage: {message}", hint=f"see: {where} --help")
 
 
 def _failed(context: Context, error: TreeringError) -> int:

@@ -107,6 +107,9 @@ def _track(context: Context, name: str, refs: dict[str, str]) -> None:
 def _say_push(context: Context, name: str, result: PushResult, branches: tuple[str, ...]) -> None:
     if context.json:
         say_json(transfer_json(name, result))
+    elif not result.moved and result.objects:
+        sent = f"{count(result.objects, 'object')}, {format_size(result.bytes)}"
+        say(f"{', '.join(branches)}: up to date on {name}, which had lost {sent}: sent again")
     elif not result.moved:
         say(f"{', '.join(branches)}: everything is up to date on {name}")
     elif not context.quiet:

@@ -254,7 +254,7 @@ class ClosureWalk:
             old_level -= 1
         if identity != before:
             self._push(identity, _Index(level, blocks, before, old_level, old_blocks))
-        elif old_level != level or _clip(level, blocks) != _clip(level, old_blocks):
+        elif _clip(level, blocks) != _clip(level, old_blocks):
             self._check_edge(identity, level, blocks)
 
     def _check_edge(self, identity: bytes, level: int, blocks: int) -> None:

@@ -10,9 +10,11 @@ damage.
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -43,6 +45,8 @@ from .repository import Repository
 
 BATCH: Final = 256
 MAX_PATHS: Final = 20
+REF: Final = re.compile(rb"(ref: refs/\S[^\n]*/[^\n]+|[0-9a-f]{40})\n?")
+"""What a file of a ref may hold."""
 MAX_PROBLEMS: Final = 1000
 
 
@@ -107,7 +111,9 @@ def fsck(
         progress.begin("reading packs", total_bytes=_pack_bytes(repository, subset))
         _read_packs(repository, subset, findings, progress)
     progress.begin("checking roots")
-    _check_history(repository, findings, progress)
+    if _loose_objects_are_whole(repository, findings):
+        _check_refs(repository, findings)
+        _check_history(repository, findings, progress)
     bad = {key for problem in findings.problems for key in problem.keys}
     if bad:
         findings.affected = list(islice(affected_paths(repository, bad), MAX_PATHS))
@@ -168,9 +174,10 @@ def _read_packs(
         for name, path in _packs(repository):
             if not subset.holds(name):
                 continue
-            bad = list(_bad_records(repository, name, path, pool, findings, progress))
+            found = _bad_records(repository, name, path, pool, findings, progress)
+            bad = _in_use(repository, name, list(found))
             if bad:
-                findings.add(f"pack {name.hex()[:12]} has {len(bad)} damaged objects", bad)
+                findings.add(f"pack {name.hex()[:12]} has {_count(bad, 'damaged object')}", bad)
                 _forget(repository, bad)
 
 
@@ -203,6 +210,15 @@ def _bad_records(
             progress.advance(size=len(raw))
             if not fine:
                 yield entry.key
+
+
+def _in_use(repository: Repository, name: bytes, bad: list[bytes]) -> list[bytes]:
+    """Those that the index looks for in this pack. The others were found bad before: they are
+    garbage if another pack has them by now, and lacking in a commit if not."""
+    index = repository.store.index
+    number = next((number for number, known in index.packs().items() if known == name), None)
+    located = zip(bad, index.locate(bad), strict=True)
+    return [key for key, place in located if place is not None and place.pack == number]
 
 
 def _expected(repository: Repository, name: bytes, path: Path) -> list[FooterEntry]:
@@ -250,11 +266,47 @@ def _check_history(repository: Repository, findings: Findings, progress: Progres
             continue
         missing = list(islice(_missing(repository, walk, commit.root, progress), BATCH))
         if missing:
-            findings.add(f"commit {commit.short} lacks {len(missing)} objects", missing)
+            findings.add(f"commit {commit.short} lacks {_count(missing, 'object')}", missing)
         elif repository.writable and repository.held(commit.root) == "none":
             whole.append(commit.root)
-    if not findings.problems:
+    if whole and not findings.problems:
         repository.mark_held(whole, "whole")
+
+
+def _loose_objects_are_whole(repository: Repository, findings: Findings) -> bool:
+    """Whether history can be looked at: libgit2 1.9 waits forever for the rest of a loose object
+    that was cut short."""
+    whole = True
+    for path in (repository.path / "history" / "objects").glob("[0-9a-f][0-9a-f]/*"):
+        stream = zlib.decompressobj()
+        try:
+            stream.decompress(path.read_bytes())
+        except zlib.error:
+            continue  # found, and named, where it is read
+        if not stream.eof:
+            findings.add(f"history: object {path.parent.name}{path.name} is cut short")
+            whole = False
+    return whole
+
+
+def _check_refs(repository: Repository, findings: Findings) -> None:
+    """HEAD and every ref can be read, and the branches that were finalized are there: Git's own
+    library passes over a ref that it cannot read."""
+    history = repository.path / "history"
+    for path in (history / "HEAD", *sorted((history / "refs").rglob("*"))):
+        name = str(path.relative_to(history))
+        if path.is_dir() or path.name.endswith(".lock"):
+            continue
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        if not REF.fullmatch(content):
+            findings.add(f"history: {name} is damaged")
+    refs = repository.history.refs()
+    for name, last in repository.finalized().items():
+        if last is not None and name.startswith("refs/") and name not in refs:
+            findings.add(f"history: {name} is missing or damaged; it was at {last[:10]}")
 
 
 def _all_commits(repository: Repository, findings: Findings) -> list[str]:
@@ -407,6 +459,10 @@ def _rescue(repository: Repository, path: Path) -> int:
     repository.record_packs(writer.packs)
     repository.doubt()
     return writer.stored_objects
+
+
+def _count(found: Sized, noun: str) -> str:
+    return f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
 
 
 def describe(problem: Problem) -> str:

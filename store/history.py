@@ -175,17 +175,23 @@ class History:
         return NotFound(f"unknown revision '{revision}'", hint="see: treering log --oneline")
 
     def head(self) -> str | None:
-        """The id of the commit that HEAD names, or None when there is none yet."""
+        """The id of the commit that HEAD names, or None when there is none yet. Corrupt when HEAD
+        or its branch cannot be read: that is not the same as none."""
         try:
+            if self._repo.head_is_unborn:
+                return None
             return str(self._repo.head.target)
-        except pygit2.GitError:
-            return None
+        except (pygit2.GitError, KeyError) as error:
+            raise Corrupt(f"HEAD or its branch is damaged: {error}") from error
 
     def branch(self) -> str | None:
         """The branch that HEAD is on, without refs/heads/, born or not; None when detached."""
         target = self._repo.lookup_reference("HEAD").raw_target
         if isinstance(target, bytes):
-            return target.decode("utf-8", "surrogateescape").removeprefix(BRANCHES)
+            name = target.decode("utf-8", "surrogateescape")
+            if not name.startswith(BRANCHES):
+                raise Corrupt(f"HEAD is damaged: it names '{name}', which is no branch")
+            return name.removeprefix(BRANCHES)
         return None
 
     def refs(self, prefix: str = "refs/") -> dict[str, str]:
@@ -332,6 +338,7 @@ class History:
             record.users,
             record.groups,
         )
+        message = _text(message)
         with self._lock():
             self._remove_leftovers()
             try:
@@ -452,9 +459,14 @@ def _signature(person: Person) -> pygit2.Signature:
     return pygit2.Signature(_clean(person.name), _clean(person.email), person.time, person.offset)
 
 
+def _text(text: str) -> str:
+    """What was typed, as text: bytes that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _clean(text: str) -> str:
     """Git's identity lines hold no angle brackets and no line ends."""
-    cleaned = "".join(letter for letter in text if letter not in "<>\n\0").strip()
+    cleaned = "".join(letter for letter in _text(text) if letter not in "<>\n\0").strip()
     return cleaned or "unknown"
 
 

@@ -72,7 +72,7 @@ class FileLock:
                 raise LockHeld(
                     f"{self._purpose} is running in another process, and still was after"
                     f" {self._wait:.0f} s",
-                    hint="wait for it to end, or give it longer with --wait SECONDS",
+                    hint="wait for it to end and try again (commit --wait SECONDS waits longer)",
                 )
             if waited >= NOTICE_SECONDS and not noticed:
                 self._notice(f"waiting: {self._purpose} is running in another process")

@@ -254,6 +254,15 @@ class Repository:
             )
         self.catalog.mirror("finalized", self._finalized_log, _apply_finalized)
 
+    def finalized(self) -> dict[str, str | None]:
+        """Where each ref was moved last, as recorded; None for one that was deleted."""
+        moves = (fields for fields, _ in self._finalized_log.read())
+        return {
+            fields[1]: None if fields[3] == "-" else fields[3]
+            for fields in moves
+            if len(fields) == 4
+        }
+
     def marks(self) -> list[MarkLog]:
         """All mark logs, for fsck."""
         return [MarkLog(path) for path in sorted((self.path / "marks").iterdir())]

@@ -48,7 +48,7 @@ from .scan_state import (
     file_signature,
     folder_signature,
 )
-from .scope import EVERYTHING, Scope
+from .scope import EVERYTHING, Relation, Scope
 from .unrestored import Unrestored
 
 MAX_UNREDEEMED: Final = 4096
@@ -270,10 +270,26 @@ class TreeBuilder:
     def _as_before(self, frame: _Frame, slot: Slot) -> None:
         """What is out of scope or cannot be read stays as HEAD has it."""
         frame.complete = frame.complete and not slot.outside
-        entry = self._before(frame.live.path + slot.name)
+        path = frame.live.path + slot.name
+        entry = self._before(path)
+        if entry is not None and slot.outside:
+            entry = self._pruned(entry, path)
         if entry is not None:
             frame.add(entry, UNKNOWN, RACY, bool(entry.more.group))
             self._context.links.keep_outside([frame.live.path + slot.name])
+
+    def _pruned(self, entry: Entry, path: bytes) -> Entry:
+        """An entry of HEAD less what the scope says is gone: for a folder on the way to the scope
+        that is no longer on disk."""
+        relation = self._context.scope.relation(path)
+        if relation is Relation.OUTSIDE or not entry.is_folder:
+            return entry
+        builder = DirectoryBuilder(self._context.writer.put_node)
+        for below in directories.entries(self._context.source, entry.content):
+            name = path + b"/" + below.name
+            if self._context.scope.relation(name) is not Relation.INSIDE:
+                builder.add(self._pruned(below, name))
+        return with_folder(entry, builder.finish())
 
     # -- files -----------------------------------------------------------------------------------
 

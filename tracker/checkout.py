@@ -471,7 +471,7 @@ class Restorer:
             self.result.report.failed(task.path, "restore", written.error)
             return
         place[0][place[1]] = written.signature
-        self.result.files += 1
+        self.result.files += written.size > 0 or not task.exists
         self.result.size += written.size
         self._note(task.path, written.note)
 

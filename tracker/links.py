@@ -111,8 +111,7 @@ class LinkTable:
         """Names that this scan did not look at and that stay as they are, with all below them."""
         for path in paths:
             query = (
-                "select path, inode, levels, target from links"
-                " where path=? or (path>? and path<?)"
+                "select path, inode, levels, target from links where path=? or (path>? and path<?)"
             )
             top = path.replace(b"/", b"\0")
             rows = self._catalog.conn.execute(query, (top, top + b"\0", top + b"\1")).fetchall()

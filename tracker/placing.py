@@ -44,6 +44,19 @@ def punch(descriptor: int, offset: int, length: int) -> None:
     pwrite_all(descriptor, bytes(length), offset)
 
 
+def sync_file_system(path: Path) -> None:
+    """Make everything written to the file system of `path` durable: one call for any number of
+    files."""
+    descriptor = os.open(path, FOLDER_FLAGS)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+
+
 def make_special(folder: int, entry: Entry) -> None:
     """Create a symlink, fifo or device; OSError when the user may not."""
     if entry.kind == EntryKind.SYMLINK:

@@ -13,7 +13,6 @@ from typing import Final
 from ..store import trees
 from ..store.errors import Conflict, NotFound
 from ..store.history import Commit
-from ..store.marks import MarkLog
 from ..store.nodes import Entry
 from ..store.progress import SILENT, Progress
 from ..store.quoting import quote_path
@@ -21,6 +20,7 @@ from ..store.repository import Repository
 from ..store.trees import load_root
 from . import restore_log
 from .checkout import Action, Options, Restorer, Result
+from .placing import sync_file_system
 from .scan_state import ScanState
 from .scope import Scope
 from .snapshot import top_entry
@@ -49,8 +49,11 @@ def restore_in_place(
     wanted = load_root(repository.store, commit.root).top
     _check_paths(repository, wanted, options.scope)
     with repository.lock("commit", "a commit"):
-        log = restore_log.Restore(commit.id, tuple(options.scope.paths))
+        log = restore_log.Restore(commit.id, tuple(options.scope.paths), options.delete)
         resumed = restore_log.pending(repository) == log
+        if not options.scope.whole:
+            # Of the whole tree, another restore finishes or undoes any: it covers all of it.
+            restore_log.refuse_if_pending(repository, allowed=log)
         if options.scope.whole and not force and not resumed:
             progress.begin("comparing")
             _refuse_losses(repository, top, wanted, options)
@@ -59,6 +62,9 @@ def restore_in_place(
         progress.begin("restoring")
         result = _restorer(repository, wanted, top, options, progress, on_action).run()
         if not options.dry_run:
+            # The log may go only when what was overwritten in place is durable: a power cut would
+            # leave old bytes under the new times, and nothing to tell.
+            sync_file_system(top)
             restore_log.end(repository)
         return result
 
@@ -86,9 +92,7 @@ def _restorer(
         top,
         options,
         state=ScanState(repository.catalog, top),
-        unrestored=Unrestored(
-            repository.catalog, MarkLog(repository.path / "marks" / "unrestored")
-        ),
+        unrestored=Unrestored(repository),
         progress=progress,
         on_action=on_action,
     )

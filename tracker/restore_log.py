@@ -22,10 +22,12 @@ MAGIC: Final = b"treering restore 1\n"
 
 
 class Restore(NamedTuple):
-    """A restore: from which commit, and of which paths (none: the whole tree)."""
+    """A restore: from which commit, of which paths (none: the whole tree), and whether what is not
+    in the commit was to be deleted."""
 
     commit: str
     paths: tuple[bytes, ...]
+    delete: bool
 
 
 def _path(repository: Repository) -> Path:
@@ -64,13 +66,14 @@ def pending(repository: Repository) -> Restore | None:
 def command(restore: Restore) -> str:
     """The command that finishes it."""
     paths = "".join(f" {os.fsdecode(path)}" for path in restore.paths)
-    return f"treering restore --force --source {restore.commit[:10]}{paths}"
+    delete = " --delete" if restore.delete else ""
+    return f"treering restore --force{delete} --source {restore.commit[:10]}{paths}"
 
 
-def refuse_if_pending(repository: Repository) -> None:
-    """Conflict while an interrupted restore is not finished."""
+def refuse_if_pending(repository: Repository, allowed: Restore | None = None) -> None:
+    """Conflict while an interrupted restore, other than the allowed one, is not finished."""
     found = pending(repository)
-    if found is not None:
+    if found is not None and found != allowed:
         raise Conflict(
             f"a restore of {found.commit[:10]} was interrupted: the tree is half restored",
             hint=f"finish it with: {command(found)}; or go back with: treering restore --force",

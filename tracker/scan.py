@@ -228,13 +228,14 @@ class Walk:
 
     def _within_scope(self, folder: LiveFolder, names: list[bytes]) -> list[bytes]:
         """In a folder on the way to the scope: the live names within it, and the names that were
-        there before and lie outside."""
+        there before and are not wholly in it."""
 
-        def outside(name: bytes) -> bool:
-            return self._scope.relation(folder.path + name) is Relation.OUTSIDE
+        def relation(name: bytes) -> Relation:
+            return self._scope.relation(folder.path + name)
 
-        live = {name for name in names if not outside(name)}
-        before = {name for name in self._names_before(folder.path) if outside(name)}
+        live = {name for name in names if relation(name) is not Relation.OUTSIDE}
+        names_before = self._names_before(folder.path)
+        before = {name for name in names_before if relation(name) is not Relation.INSIDE}
         return sorted(live | before)
 
     def _read_rules(self, folder: LiveFolder) -> bytes:
@@ -302,7 +303,8 @@ class Walk:
         try:
             info = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            return None
+            above = not folder.inside and self._scope.relation(folder.path + name) is Relation.ABOVE
+            return Slot(name, None, outside=True) if above else None
         except OSError as error:
             self._report.failed(folder.path + name, "stat", error)
             return Slot(name, None, failed=True)

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..store.block_store import ObjectWriter
-from ..store.errors import NotFound, storage_error
+from ..store.errors import Corrupt, NotFound, storage_error
 from ..store.filesystem import filesystem_type
 from ..store.history import BRANCHES, Commit, Person, RefUpdate
 from ..store.ids import NodeId
-from ..store.marks import MarkLog
 from ..store.nodes import EMPTY_FOLDER, Entry
 from ..store.progress import SILENT, Progress
+from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.root_record import Change, RootRecord
-from ..store.trees import encode_root, load_root
+from ..store.trees import encode_root, load_root, lookup
 from . import restore_log
 from .build import Context, Totals, TreeBuilder
 from .changes import count_changes
@@ -70,7 +70,12 @@ def xattr_filter(repository: Repository) -> XattrFilter:
 def head_commit(repository: Repository) -> Commit | None:
     """The commit that HEAD names, or None."""
     head = repository.history.head()
-    return repository.history.commit(head) if head else None
+    try:
+        return repository.history.commit(head) if head else None
+    except NotFound as error:
+        raise Corrupt(
+            f"HEAD names commit {head}, which is not there", hint="see: treering fsck"
+        ) from error
 
 
 def top_entry(repository: Repository, commit: Commit | None) -> Entry | None:
@@ -92,13 +97,16 @@ def commit(
         restore_log.refuse_if_pending(repository)
         check()
         head = head_commit(repository)
-        base = top_entry(repository, head)
+        if head is None:
+            _refuse_lost_branch(repository)
+        base = _base(repository, head)
         writer = repository.writer()
         try:
             built = _Build(repository, top, request.scope, base, writer, progress)
             entry = built.run()
             root = NodeId(writer.put_node(encode_root(entry, repository.block_size)))
             writer.finish()
+            built.save_state()
         except BaseException:
             writer.abort()
             raise
@@ -112,6 +120,27 @@ def commit(
         return Outcome(made, root, change, time.monotonic() - started, built.report)
 
 
+def _refuse_lost_branch(repository: Repository) -> None:
+    """A branch that was finalized and is not there was lost: a commit must not start it anew."""
+    name = f"{BRANCHES}{repository.history.branch()}"
+    last = repository.finalized().get(name)
+    if last is not None:
+        raise Corrupt(f"{name} is missing; it was at {last[:10]}", hint="see: treering fsck")
+
+
+def _base(repository: Repository, head: Commit | None) -> Entry | None:
+    """The top folder of the last commit; None where its root is damaged: the tree is then stored as
+    if for the first time, which brings back what the root had."""
+    if head is None:
+        return None
+    store = repository.store  # a damaged index is another matter
+    try:
+        return load_root(store, head.root).top
+    except (Corrupt, NotFound) as error:
+        repository.notice(f"the last commit is damaged: {error.message}")
+        return None
+
+
 def _is_same(head: Commit | None, root: NodeId, top: Entry) -> bool:
     if head is None:
         return top.content == EMPTY_FOLDER
@@ -121,10 +150,12 @@ def _is_same(head: Commit | None, root: NodeId, top: Entry) -> bool:
 def _count(
     repository: Repository, base: Entry | None, entry: Entry, totals: Totals, writer: ObjectWriter
 ) -> Change:
-    if base is None:
-        change = Change(entry.files, totals.regions, totals.data)
-    else:
-        change = count_changes(repository.store, base, entry, repository.block_size)
+    change = Change(entry.files, totals.regions, totals.data)
+    if base is not None:
+        try:
+            change = count_changes(repository.store, base, entry, repository.block_size)
+        except (Corrupt, NotFound) as error:  # as in _base
+            repository.notice(f"the last commit is damaged: {error.message}")
     return change._replace(stored=writer.stored_bytes)
 
 
@@ -193,21 +224,28 @@ class _Build:
         """The top folder's entry."""
         repository = self._repository
         links = LinkTable(repository.catalog)
-        notes = Unrestored(repository.catalog, MarkLog(repository.path / "marks" / "unrestored"))
+        notes = Unrestored(repository)
         try:
             descriptor = os.open(self._top, FOLDER_FLAGS)
         except OSError as error:
             raise storage_error(f"opening {self._top}", error) from error
         try:
-            _check_scope(descriptor, self._scope, self._base is not None)
+            _check_scope(repository, descriptor, self._scope, self._base)
             for number in range(1, MAX_PASSES + 1):
                 self._progress.begin("reading" if number == 1 else "linking")
                 entry = self._pass(descriptor, links, notes, first=number == 1)
-                if links.settle():
+                if links.settle() or number == MAX_PASSES:
                     break
+                # The next pass finds in the state, and in the store, what this one has read.
+                self._writer.flush()
+                self.save_state()
             return entry
         finally:
             os.close(descriptor)
+
+    def save_state(self) -> None:
+        """Remember what the files looked like; after what was stored of them is durable."""
+        self._state.save(whole=self._scope.whole)
 
     def _pass(self, descriptor: int, links: LinkTable, notes: Unrestored, *, first: bool) -> Entry:
         repository = self._repository
@@ -242,20 +280,22 @@ class _Build:
             raise storage_error(f"reading {self._top}", error) from error
         finally:
             reader.close()
-        self._writer.flush()
-        state.save(whole=self._scope.whole)
+        self._state = state
         if first:
             self.totals = builder.totals
         self.owners = builder.owners
         return entry
 
 
-def _check_scope(top: int, scope: Scope, has_base: bool) -> None:
+def _check_scope(repository: Repository, top: int, scope: Scope, base: Entry | None) -> None:
     """Each given path must exist, or have existed."""
     for path in scope.paths:
         try:
             os.stat(path, dir_fd=top, follow_symlinks=False)
         except OSError as error:
-            if not has_base:
-                name = os.fsdecode(path)
-                raise NotFound(f"{name}: {error.strerror}") from error
+            try:
+                if base is None:
+                    raise error
+                lookup(repository.store, base, path)
+            except (OSError, NotFound):
+                raise NotFound(f"{quote_path(path)}: {error.strerror}") from error

@@ -24,11 +24,13 @@ from ..store.repository import Repository
 from .batch_reader import OPEN_FLAGS
 from .changes import Region, changed_regions, regions
 from .compare import live_differences
-from .metadata import KINDS, XattrFilter, at, read_xattrs
+from .metadata import KINDS, XattrFilter, at, folder_entry, read_xattrs
+from .placing import is_foreign
 from .report import Report
 from .scan import FOLDER_FLAGS, Closed, Filled, Group, LiveFolder, Opened, Slot, Walk
 from .scan_state import MAPPED, ScanState
 from .snapshot import head_commit, top_entry, xattr_filter
+from .unrestored import Unrestored
 
 What = Literal["new", "modified", "deleted"]
 
@@ -98,6 +100,7 @@ class StatusScan:
         self._cursors: list[_HeadCursor] = []
         self._folders: dict[Slot, Entry] = {}
         self.head = head_commit(repository)
+        self._unrestored = Unrestored(repository)
         self.report = Report()
         self.touched = 0
 
@@ -146,12 +149,12 @@ class StatusScan:
             yield from self._folder_itself(folder, before)
 
     def _folder_itself(self, folder: LiveFolder, before: Entry) -> Iterator[StatusItem]:
-        info = folder.info
-        mode = stat.S_IMODE(info.st_mode)
-        same = (mode, info.st_uid, info.st_gid) == (before.mode, before.uid, before.gid)
-        if not same or folder.xattrs != before.more.xattrs:
-            yield StatusItem("modified", folder.path, True)
-        elif info.st_mtime_ns != before.mtime_ns:
+        live = folder_entry(folder.name, folder.info, folder.xattrs, before.content, 0, 0)
+        live = self._unrestored.apply(folder.path[:-1], live)
+        wanted = (before.mode, before.uid, before.gid, before.more.xattrs)
+        if (live.mode, live.uid, live.gid, live.more.xattrs) != wanted:
+            yield StatusItem("modified", folder.path or b"./", True)
+        elif live.mtime_ns != before.mtime_ns:
             self.touched += 1
 
     def _closed(self, folder: LiveFolder) -> Iterator[StatusItem]:
@@ -190,8 +193,10 @@ class StatusScan:
         if slot.is_folder:
             if old is not None and old.is_folder:
                 self._folders[slot] = old
-            else:
+            elif not is_foreign(folder.descriptor, slot.name, slot.info, slot.info.st_dev):
                 yield StatusItem("new" if old is None else "modified", path + b"/", True)
+            elif old is not None:  # a repository of its own is no part of the tree
+                yield StatusItem("deleted", path, False)
             return
         if old is None:
             yield StatusItem("new", path, False)

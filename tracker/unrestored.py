@@ -15,9 +15,10 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from ..store.catalog import Catalog, sqlite_errors
+from ..store.catalog import sqlite_errors
 from ..store.marks import MarkLog
 from ..store.nodes import Entry, Extras
+from ..store.repository import Repository
 
 NAME: Final = "unrestored"
 
@@ -37,10 +38,12 @@ _decoder = msgspec.msgpack.Decoder(Note)
 
 
 class Unrestored:
-    def __init__(self, catalog: Catalog, log: MarkLog) -> None:
-        self._catalog = catalog
-        self._log = log
-        catalog.mirror(NAME, log, _apply)
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._catalog = catalog = repository.catalog
+        self._log = log = MarkLog(repository.path / "marks" / NAME)
+        if repository.writable:
+            catalog.mirror(NAME, log, _apply)
         with sqlite_errors():
             row = catalog.conn.execute("select 1 from unrestored limit 1").fetchone()
         self._any = row is not None
@@ -69,7 +72,8 @@ class Unrestored:
             if note is not None or self._any
         ]
         if rows:
-            self._log.append(rows)
+            with self._repository.lock("marks", "a note of what could not be restored"):
+                self._log.append(rows)
             self._catalog.mirror(NAME, self._log, _apply)
             self._any = True
 

@@ -101,6 +101,7 @@ def remove(context: Context, name: str) -> None:
     gone = [RefUpdate(ref, old, None) for ref, old in repository.history.refs(prefix).items()]
     if gone:
         repository.history.update_refs(gone, context.person(hint=False), "remote remove")
+        repository.mark_finalized(gone)
     for key in repository.config.items():
         if key.startswith(f"remote.{name}."):
             repository.config.unset(key)

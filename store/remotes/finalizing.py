@@ -38,13 +38,17 @@ def finalize(
     check_updates(history, updates, checked_out)
     new = [update.new for update in updates if update.new is not None]
     commits = history.oldest_first(new, history.refs().values())
+    # A tip that is there already but no longer held whole is being repaired.
+    commits += [update.new for update in updates if update.new and update.new == update.old]
     roots: set[bytes] = set()
     missing = _missing(repository, commits, roots, carry_on)
     if missing:
         return missing
     repository.mark_held(sorted(roots), "whole")
-    history.update_refs(updates, who, "push")
-    repository.mark_finalized(updates)
+    moves = [update for update in updates if update.old != update.new]
+    if moves:
+        history.update_refs(moves, who, "push")
+        repository.mark_finalized(moves)
     return []
 
 

@@ -41,7 +41,8 @@ class PushUpdate(NamedTuple):
 
 
 class PushResult(NamedTuple):
-    """What was sent, and the refs that moved there; no refs: everything was up to date."""
+    """What was sent, and the refs that moved there. No refs: everything was up to date, and what
+    was sent nevertheless repaired the remote."""
 
     objects: int
     bytes: int
@@ -95,6 +96,8 @@ def push(
     refs = _checked_refs(remote)
     moves = _moves(repository.history, refs, updates, description)
     if not moves:
+        moves = _repairs(repository.history, remote, updates, description)
+    if not moves:
         return PushResult(0, 0, 0, ())
     return _Push(repository, remote, jobs, progress).run(moves, list(refs.values()), who)
 
@@ -121,6 +124,24 @@ def _moves(
     return moves
 
 
+def _repairs(
+    history: History,
+    remote: Remote,
+    updates: Sequence[PushUpdate],
+    description: Description,
+) -> list[RefUpdate]:
+    """Refs that stay where they are, of which the remote has lost something: it no longer says
+    that it holds their roots whole."""
+    open_to_us = [update for update in updates if update.ref != description.checked_out]
+    roots = [history.commit(update.commit).root for update in open_to_us]
+    levels = _all_answered(open_to_us, remote.held(roots)) if roots else ()
+    return [
+        RefUpdate(update.ref, update.commit, update.commit)
+        for update, level in levels
+        if level != "whole"
+    ]
+
+
 class _Push:
     def __init__(
         self, repository: Repository, remote: Remote, jobs: int, progress: Progress
@@ -134,6 +155,7 @@ class _Push:
     def run(self, moves: list[RefUpdate], theirs: list[str], who: Person) -> PushResult:
         try:
             commits = self._history.oldest_first([move.new for move in moves if move.new], theirs)
+            commits += [move.new for move in moves if move.new and move.new == move.old]
             self._progress.begin("sending")
             self._send_roots(commits, self._whole_there(commits))
             self._send_history(commits)
@@ -141,7 +163,8 @@ class _Push:
         finally:
             self._sender.close()
         sender = self._sender
-        return PushResult(sender.objects, sender.bytes, len(commits), tuple(moves))
+        moved = tuple(move for move in moves if move.old != move.new)
+        return PushResult(sender.objects, sender.bytes, len(commits), moved)
 
     def _whole_there(self, commits: list[str]) -> set[bytes]:
         """Those roots of the commits and their parents that the remote holds whole."""

@@ -1,0 +1,56 @@
+"""Fixtures over the real command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from live_trees import NOBODY, NobodyWork, Work, python_for_all
+
+IDENTITY = "[user]\n\tname = Test Er\n\temail = test@example.org\n"
+
+
+def make_home(folder: Path) -> Path:
+    home = folder / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(IDENTITY)
+    return home
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """An empty work tree with a repository in it."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    made = Work(make_home(tmp_path), top)
+    made("init", "-q")
+    return made
+
+
+@pytest.fixture
+def nobody() -> Iterator[NobodyWork]:
+    """An empty work tree, with a repository, of the user `nobody`. The tests run as root."""
+    assert os.geteuid() == 0, "these tests need root, to become somebody else"
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="treering-test-"))
+    folder.chmod(0o755)
+    try:
+        with python_for_all(folder) as python:
+            home, top = make_home(folder), folder / "tree"
+            top.mkdir()
+            for path in (home, home / ".gitconfig", top):
+                os.chown(path, NOBODY, NOBODY)
+            made = NobodyWork(home, top, python=python)
+            made("init", "-q")
+            yield made
+    finally:
+        # Only what this fixture made, and never through a mount that could not be taken off.
+        for name in ("home", "tree", "venv"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for empty in (folder / "python", folder):
+            with suppress(OSError):
+                empty.rmdir()

@@ -1,0 +1,355 @@
+"""A disk that refuses: EIO and ENOSPC at any system call that changes something, EIO while reading,
+and a file system that is really full. A clear error, refs where they were, and the next run works.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from faulting import (
+    WRITING,
+    Done,
+    Point,
+    check_error,
+    check_next_commit,
+    check_snapshot,
+    check_whole,
+    commits,
+    copy,
+    each_point,
+    first_tree,
+    inject,
+    message_was_hit,
+    read_tree,
+    repoint,
+    run,
+    sample,
+    second_tree,
+    some_or_all,
+    succeed,
+    third_tree,
+    trace,
+    treering,
+    was_injected,
+)
+
+READING = ["read", "pread64", "preadv", "preadv2", "copy_file_range"]
+COMMIT = ["commit", "-m", "second"]
+RESTORE = ["restore", "--source", "HEAD~1", "--delete"]
+errors = pytest.mark.parametrize("what", ["error=EIO", "error=ENOSPC", "error=ENOSPC+"])
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tree` with one commit and changes since."""
+    folder = tmp_path_factory.mktemp("template") / "case"
+    top = folder / "tree"
+    top.mkdir(parents=True)
+    succeed(top, "init")
+    first_tree(top)
+    succeed(top, "commit", "-m", "first")
+    second_tree(top)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_commits(template: Path) -> Path:
+    folder = template.with_name("two")
+    copy(template, folder)
+    succeed(folder / "tree", "commit", "-m", "second")
+    return folder
+
+
+def points_of(template: Path, arguments: list[str], calls: list[str], what: str) -> list[Point]:
+    folder = template.with_name("traced")
+    copy(template, folder)
+    repoint(folder)
+    found = trace(folder, calls, arguments, folder / "tree")
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+    # A fault that stays must not hit the write that reports it.
+    return [p for p in found if not what.endswith("+") or p.call != "write" or p.path]
+
+
+def check_failed(done: Done, folder: Path) -> None:
+    if not message_was_hit(folder):
+        check_error(done)
+    assert done.code == 1, done
+
+
+def fault_commit(what: str, point: Point, folder: Path) -> None:
+    top = folder / "tree"
+    (old,) = commits(top)
+    before = read_tree(top)
+    done = inject(point, what, folder, COMMIT, top)
+    assert read_tree(top) == before
+    after = commits(top)
+    assert after[-1] == old
+    if done.code == 0:
+        assert len(after) == 2, done
+    else:
+        check_failed(done, folder)
+    check_whole(top)
+    if len(after) == 2:
+        check_snapshot(top, folder / "second")
+    third_tree(top)
+    check_next_commit(top, folder / "out")
+
+
+@errors
+@some_or_all(9)
+def test_a_commit_on_a_faulty_disk_fails_cleanly(
+    template: Path, tmp_path: Path, what: str, count: int
+) -> None:
+    points = points_of(template, COMMIT, WRITING, what)
+    case = partial(fault_commit, what)
+    each_point(sample(points, count), template, tmp_path / "cases", case)
+
+
+def fault_restore(what: str, point: Point, folder: Path) -> None:
+    top = folder / "tree"
+    history = commits(top)
+    copy(top, folder / "wanted")
+    succeed(folder / "wanted", *RESTORE)
+    wanted = read_tree(folder / "wanted")
+    done = inject(point, what, folder, RESTORE, top)
+    assert done.code in (0, 1, 3), done
+    if done.code:
+        if not message_was_hit(folder):
+            assert "Traceback" not in done.err and "treering: " in done.err, done
+    else:
+        assert read_tree(top) == wanted, done
+    check_whole(top)
+    assert commits(top) == history
+    succeed(top, *RESTORE, "--force")
+    assert read_tree(top) == wanted
+    check_next_commit(top, folder / "out")
+
+
+@errors
+@some_or_all(6)
+def test_a_restore_on_a_faulty_disk_says_so_and_can_be_repeated(
+    two_commits: Path, tmp_path: Path, what: str, count: int
+) -> None:
+    points = points_of(two_commits, RESTORE, WRITING, what)
+    case = partial(fault_restore, what)
+    each_point(sample(points, count), two_commits, tmp_path / "cases", case)
+
+
+def fault_rebuild(what: str, point: Point, folder: Path) -> None:
+    top = folder / "tree"
+    done = inject(point, what, folder, ["fsck", "--rebuild-index"], top)
+    if done.code:
+        check_failed(done, folder)
+    succeed(top, "fsck", "--rebuild-index")
+    third_tree(top)
+    check_next_commit(top, folder / "out")
+
+
+@errors
+@some_or_all(3)
+def test_a_rebuild_on_a_faulty_disk_can_be_repeated(
+    two_commits: Path, tmp_path: Path, what: str, count: int
+) -> None:
+    points = points_of(two_commits, ["fsck", "--rebuild-index"], WRITING, what)
+    case = partial(fault_rebuild, what)
+    each_point(sample(points, count), two_commits, tmp_path / "cases", case)
+
+
+@pytest.fixture(scope="module")
+def with_remote(two_commits: Path) -> Path:
+    """`tree`, with its first two commits in `remote`, and one that is not yet."""
+    folder = two_commits.with_name("pushing")
+    copy(two_commits, folder)
+    top = folder / "tree"
+    succeed(folder, "init", "--bare", "remote")
+    succeed(top, "remote", "add", "origin", str(folder / "remote"))
+    succeed(top, "push")
+    third_tree(top)
+    succeed(top, "commit", "-m", "third")
+    return folder
+
+
+def fault_push(what: str, point: Point, folder: Path) -> None:
+    top, remote = folder / "tree", folder / "remote"
+    repoint(folder)
+    new, *old = commits(top)
+    done = inject(point, what, folder, ["push"], top)
+    there = commits(remote)
+    assert there in (old, [new, *old])
+    if done.code:
+        if not message_was_hit(folder):
+            check_error(done)
+    else:
+        assert there == [new, *old], done
+    check_whole(remote)
+    check_whole(top)
+    succeed(top, "push")
+    assert commits(remote) == [new, *old]
+    check_whole(remote)
+    check_snapshot(top, folder / "out")
+
+
+@errors
+@some_or_all(5)
+def test_a_push_to_a_faulty_disk_fails_cleanly(
+    with_remote: Path, tmp_path: Path, what: str, count: int
+) -> None:
+    points = points_of(with_remote, ["push"], WRITING, what)
+    case = partial(fault_push, what)
+    each_point(sample(points, count), with_remote, tmp_path / "cases", case)
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+def reading_points(template: Path, name: str) -> list[Point]:
+    found = points_of(template, COMMIT, READING, "")
+    return [point for point in found if point.path == f"tree/{name}"]
+
+
+@pytest.mark.parametrize("name", ["large", "many/003", "fresh"])
+def test_an_unreadable_file_keeps_its_old_entry(template: Path, tmp_path: Path, name: str) -> None:
+    """Or is left out where there is no old one; exit 3, said by name; the next commit has it."""
+    points = reading_points(template, name)
+    assert points
+    case = partial(unreadable, name)
+    each_point(sample(points, 3), template, tmp_path / "cases", case)
+
+
+def unreadable(name: str, point: Point, folder: Path) -> None:
+    top = folder / "tree"
+    done = inject(point, "error=EIO+", folder, COMMIT, top)
+    assert was_injected(folder)
+    assert done.code == 3, done
+    assert f"warning: {name}: " in done.err and "Traceback" not in done.err, done
+    new, old = commits(top)
+    check_whole(top)
+    was = treering(top, "cat", f"{old}:{name}")
+    held = treering(top, "cat", f"{new}:{name}")
+    assert held == was if was.code == 0 else held.code == 1
+    assert treering(top, "cat", f"{new}:sub/gone/now a folder").out == "new\n"
+    check_next_commit(top, folder / "out")
+
+
+def test_an_unreadable_folder_keeps_its_old_entries(template: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "case"
+    copy(template, folder)
+    top = folder / "tree"
+    done = inject(Point("getdents64", 1, "tree/many"), "error=EIO", folder, COMMIT, top)
+    assert was_injected(folder)
+    assert done.code == 3, done
+    assert "warning: many" in done.err
+    new, old = commits(top)
+    for name in ("003", "010"):
+        path = f"many/{name}"
+        assert treering(top, "cat", f"{new}:{path}") == treering(top, "cat", f"{old}:{path}")
+    check_next_commit(top, folder / "out")
+
+
+def test_a_pack_that_cannot_be_read_is_no_corruption(two_commits: Path, tmp_path: Path) -> None:
+    """EIO may pass: the object stays in the index."""
+    folder = tmp_path / "case"
+    copy(two_commits, folder)
+    top = folder / "tree"
+    packs = sorted((top / ".treering" / "packs").iterdir())
+    hit = 0
+    for pack in packs:
+        point = Point("pread64", 1, str(pack.relative_to(folder)))
+        done = inject(point, "error=EIO+", folder, ["cat", "HEAD:large"], top)
+        if was_injected(folder):
+            hit += 1
+            check_failed(done, folder)
+            assert "Input/output error" in done.err
+    assert hit
+    check_whole(top)
+    check_snapshot(top, folder / "out")
+
+
+# -- a full disk ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 file system of 64 MiB, mounted."""
+    image, where = tmp_path / "disk.img", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    assert run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], tmp_path).code == 0
+    where.mkdir()
+    done = run(["mount", "-o", "loop", str(image), str(where)], tmp_path)
+    assert done.code == 0, done
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", str(where)], check=True, timeout=60)
+
+
+def test_a_full_disk_is_said_and_cured(small_disk: Path, tmp_path: Path) -> None:
+    top = tmp_path / "tree"
+    top.mkdir()
+    succeed(top, "init", "--repo", str(small_disk / "repository"))
+    first_tree(top)
+    succeed(top, "commit", "-m", "first")
+    history = commits(top)
+    (top / "big").write_bytes(random.Random(4).randbytes(90 << 20))
+    for _ in range(2):
+        done = run_full(top)
+        assert commits(top) == history
+        assert not list((small_disk / "repository" / "tmp").glob("pack-*"))
+        assert "No space left" in done.err or "full" in done.err, done
+        assert "free some space" in done.err, done
+    check_whole(top)
+    (top / "big").unlink()
+    third_tree(top)
+    check_next_commit(top, tmp_path / "out")
+
+
+def run_full(top: Path) -> Done:
+    done = treering(top, "commit", "-m", "too much")
+    assert done.code == 1, done
+    check_error(done)
+    return done
+
+
+def test_a_disk_filled_to_the_last_block_by_others(small_disk: Path, tmp_path: Path) -> None:
+    """Every part of the repository meets the full disk; what frees it is outside of our reach."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    succeed(top, "init", "--repo", str(small_disk / "repository"))
+    first_tree(top)
+    succeed(top, "commit", "-m", "first")
+    history = commits(top)
+    second_tree(top)
+    with (small_disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(4096))
+    done = run_full(top)
+    assert "No space left" in done.err or "full" in done.err, done
+    assert commits(top) == history
+    (small_disk / "filler").unlink()
+    check_whole(top)
+    check_next_commit(top, tmp_path / "out")
+
+
+def test_what_a_killed_commit_left_does_not_keep_a_disk_full(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """Salvage copies; where there is no room for that, it must give way."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    succeed(top, "init", "--repo", str(small_disk / "repository"))
+    first_tree(top)
+    succeed(top, "commit", "-m", "first")
+    (top / "big").write_bytes(random.Random(4).randbytes(38 << 20))
+    inject(Point("write", 36), "signal=SIGKILL", tmp_path, ["commit", "-m", "killed"], top)
+    left = list((small_disk / "repository" / "tmp").glob("pack-*"))
+    assert sum(path.stat().st_size for path in left) > 30 << 20
+    (top / "big").unlink()
+    third_tree(top)
+    check_next_commit(top, tmp_path / "out")
+    assert not list((small_disk / "repository" / "tmp").glob("pack-*"))

@@ -1,0 +1,382 @@
+"""What the crash and fault tests share: the real command under strace, small trees that change, and
+the checks that every repository must pass whatever happened to the command before.
+
+A *point* is one system call of a command: the n-th call of its kind on one file, or, where file
+names are random, the n-th of its kind in any one thread (strace counts per thread).
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import random
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+TREERING = str(Path(sys.executable).with_name("treering"))
+SECONDS = 60
+
+WRITING = ["write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "msync", "ftruncate"]
+WRITING += ["fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir"]
+WRITING += ["mkdirat", "link", "linkat", "symlinkat", "mknodat"]
+METADATA = ["fchmod", "fchmodat", "fchown", "fchownat", "utimensat"]
+"""What a restore changes beside content."""
+
+_CALL = re.compile(r"(\d+) +(\w+)\((.*)")
+_DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
+_RANDOM = re.compile(
+    r"\.tmp$|tmp_object|/objects/[0-9a-f]{2}|\.pack$|/tmp/|damaged-|/packing-|pack_"
+)
+
+
+class Done(NamedTuple):
+    """How a command ended. `code` is negative for a signal."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Point(NamedTuple):
+    """The `number`-th `call` on `path` (relative to the case's folder), or on anything."""
+
+    call: str
+    number: int
+    path: str = ""
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Nothing of the user's own settings."""
+    found = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    names = {"TREERING_AUTHOR_NAME": "Ann", "TREERING_AUTHOR_EMAIL": "ann@example.org"}
+    return {**found, **names, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run(command: Sequence[str], folder: Path) -> Done:
+    found = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    code = found.returncode if found.returncode < 128 or found.returncode == 130 else -9
+    return Done(code, found.stdout.decode(errors="replace"), found.stderr.decode(errors="replace"))
+
+
+_SERVER = """
+import json, os, sys
+import blake3, click, lmdb, msgspec, pathspec, pygit2, sqlite3, zstandard
+from treering.cli.main import run
+for line in sys.stdin:
+    folder, out, err, arguments = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(out, flags), 1)
+        os.dup2(os.open(err, flags), 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        code = 1
+        try:
+            code = run(arguments)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class _Server:
+    """Runs whole commands, each in a process of its own, forked from one that has imported all:
+    the checks around a fault take a tenth of the time. What is under test is run by `run`."""
+
+    def __init__(self) -> None:
+        self._scratch = tempfile.mkdtemp(prefix="treering-commands-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            env=environment(Path(self._scratch)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        atexit.register(self._close)
+
+    def run(self, folder: Path, arguments: Sequence[str]) -> Done:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        out, err = Path(self._scratch, "out"), Path(self._scratch, "err")
+        request = [str(folder), str(out), str(err), arguments]
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
+        assert ready, f"hangs: {arguments} in {folder}"
+        code = int(self._process.stdout.readline())
+        return Done(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
+
+    def _close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+_servers = threading.local()
+
+
+def treering(folder: Path, *arguments: str) -> Done:
+    """A command without faults, in a folder."""
+    if not hasattr(_servers, "mine"):
+        _servers.mine = _Server()
+    server: _Server = _servers.mine
+    return server.run(folder, arguments)
+
+
+def succeed(folder: Path, *arguments: str) -> Done:
+    """A command that must end with 0."""
+    done = treering(folder, *arguments)
+    assert done.code == 0, (arguments, done)
+    return done
+
+
+# -- trees ---------------------------------------------------------------------------------------
+
+Content = bytes | str | None
+"""A file's bytes, a symlink's target, or None for a folder."""
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def first_tree(top: Path) -> None:
+    """Small and large files, folders, links, a hole; the same bytes each time."""
+    source = random.Random(1)
+    write(top / "large", source.randbytes(5 << 18))
+    write(top / "text", b"one\n" * 1000)
+    write(top / "sub" / "deep" / "x", source.randbytes(200_000))
+    write(top / "sub" / "gone", b"soon deleted")
+    for number in range(20):
+        write(top / "many" / f"{number:03}", source.randbytes(700))
+    with (top / "sparse").open("wb") as file:
+        file.truncate(1 << 20)
+        file.seek(500_000)
+        file.write(b"in the middle")
+    (top / "link").symlink_to("text")
+    os.link(top / "text", top / "sub" / "same")
+
+
+def second_tree(top: Path) -> None:
+    """Change it: in the middle of a file, new, deleted, a folder where a file was."""
+    source = random.Random(2)
+    with (top / "large").open("r+b") as file:
+        file.seek(400_000)
+        file.write(source.randbytes(70_000))
+    (top / "sub" / "gone").unlink()
+    write(top / "sub" / "gone" / "now a folder", b"new\n")
+    write(top / "many" / "003", b"replaced")
+    write(top / "fresh", source.randbytes(150_000))
+    (top / "link").unlink()
+    (top / "link").symlink_to("fresh")
+
+
+def third_tree(top: Path) -> None:
+    """Change it once more."""
+    write(top / "third", random.Random(3).randbytes(30_000))
+    write(top / "text", b"three\n" * 999)
+
+
+def read_tree(top: Path) -> dict[str, tuple[int, int, Content]]:
+    """Path -> (mode, mtime in ns, content) of everything but `.treering`. Folders without their
+    time: a restore elsewhere sets that of the top only as far as it may."""
+    found: dict[str, tuple[int, int, Content]] = {}
+    for folder, folders, files in os.walk(top):
+        if ".treering" in folders:
+            folders.remove(".treering")
+        for name in [*folders, *files]:
+            path = Path(folder, name)
+            info = path.lstat()
+            content: Content = None
+            if path.is_symlink():
+                content = os.readlink(path)
+            elif path.is_file():
+                content = path.read_bytes()
+            time = 0 if content is None else info.st_mtime_ns
+            found[str(path.relative_to(top))] = (info.st_mode, time, content)
+    return found
+
+
+# -- points --------------------------------------------------------------------------------------
+
+
+def trace(folder: Path, calls: Iterable[str], arguments: Sequence[str], cwd: Path) -> list[Point]:
+    """Run a command whole and list its points: calls that change something below `folder`."""
+    log = folder / "strace.log"
+    names = ",".join(f"?{name}" for name in calls)
+    done = run(
+        ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", f"trace={names}", TREERING, *arguments],
+        cwd,
+    )
+    assert done.code == 0, done
+    by_path: Counter[tuple[str, str, str]] = Counter()
+    by_thread: Counter[tuple[str, str]] = Counter()
+    points: dict[Point, None] = {}
+    for line in log.read_text(errors="replace").splitlines():
+        found = _CALL.match(line)
+        if not found:
+            continue
+        thread, call, rest = found.groups()
+        by_thread[thread, call] += 1
+        path = _path_of(rest, folder)
+        if path is None:
+            continue
+        if _RANDOM.search(path):
+            points[Point(call, by_thread[thread, call])] = None
+        else:
+            by_path[thread, call, path] += 1
+            points[Point(call, by_path[thread, call, path], path)] = None
+    log.unlink()
+    assert points
+    return list(points)
+
+
+def _path_of(rest: str, folder: Path) -> str | None:
+    """The path of a call, relative to the folder; None for what lies elsewhere (a pipe)."""
+    found = _DESCRIPTOR.match(rest) or re.match(r'"([^"]*)"', rest)
+    if not found:
+        return None
+    path = found[1]
+    if not path.startswith(str(folder)):
+        return None
+    return path[len(str(folder)) + 1 :]
+
+
+def inject(point: Point, what: str, folder: Path, arguments: Sequence[str], cwd: Path) -> Done:
+    """Run a command with `what` ("signal=SIGKILL", "error=EIO") at a point."""
+    only = ["-P", str(folder / point.path)] if point.path else []
+    number = f"{point.number}+" if what.endswith("+") else str(point.number)
+    rule = f"inject={point.call}:{what.rstrip('+')}:when={number}"
+    log = folder / "strace.log"
+    command = ["strace", "-f", "-qq", "-o", str(log), *only, "-e", f"trace={point.call}"]
+    return run([*command, "-e", rule, TREERING, *arguments], cwd)
+
+
+def was_injected(folder: Path) -> bool:
+    """Whether the point of the last `inject` in this folder was reached."""
+    log = (folder / "strace.log").read_text(errors="replace")
+    return "(INJECTED)" in log or "killed by SIGKILL" in log
+
+
+def some_or_all(count: int) -> pytest.MarkDecorator:
+    """Parametrizes `count`: so many points in the normal run, every one in the long run."""
+    every = pytest.param(0, marks=[pytest.mark.long, pytest.mark.timeout(3600)], id="every")
+    return pytest.mark.parametrize("count", [pytest.param(count, id="some"), every])
+
+
+def message_was_hit(folder: Path) -> bool:
+    """Whether the fault hit what the command had to say, too: strace counts per thread."""
+    lines = (folder / "strace.log").read_text(errors="replace").splitlines()
+    return any(" write(2, " in line and "(INJECTED)" in line for line in lines)
+
+
+def repoint(folder: Path) -> None:
+    """After copying a case: its tree follows its own remote."""
+    if (folder / "remote").is_dir():
+        succeed(folder / "tree", "remote", "set-url", "origin", str(folder / "remote"))
+
+
+def sample(points: Sequence[Point], count: int) -> list[Point]:
+    """`count` of the points, or all for 0. The seed is printed, and can be given."""
+    if not count or len(points) <= count:
+        return list(points)
+    seed = int(os.environ.get("TREERING_SEED") or random.randrange(1 << 32))
+    print(f"TREERING_SEED={seed}")
+    return sorted(random.Random(seed).sample(list(points), count))
+
+
+def each_point(
+    points: Sequence[Point], template: Path, work: Path, case: Callable[[Point, Path], None]
+) -> None:
+    """Run `case` for each point on its own copy of `template`, some at a time."""
+
+    def one(item: tuple[int, Point]) -> str | None:
+        number, point = item
+        folder = work / str(number)
+        copy(template, folder)
+        try:
+            case(point, folder)
+        except AssertionError as error:
+            return f"{point}: {error} (see {folder})"
+        except subprocess.TimeoutExpired as error:
+            return f"{point}: hangs: {error} (see {folder})"
+        shutil.rmtree(folder)
+        return None
+
+    work.mkdir(exist_ok=True)
+    failed = [text for text in _POOL.map(one, enumerate(points)) if text]
+    assert not failed, f"{len(failed)} of {len(points)} points:\n" + "\n\n".join(failed[:10])
+
+
+_POOL = ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A copy with holes, hard links and times, as cp makes it."""
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True, timeout=SECONDS)
+
+
+# -- what must hold ------------------------------------------------------------------------------
+
+
+def commits(top: Path, revision: str = "HEAD") -> list[str]:
+    """The ids of all commits, newest first."""
+    done = treering(top, "log", "--json", revision)
+    assert done.code == 0, done
+    return [commit["commit"] for commit in done.json()]
+
+
+def check_whole(top: Path) -> None:
+    """fsck has nothing to say."""
+    done = treering(top, "fsck", "--read-data")
+    assert done.code == 0, done
+
+
+def check_error(done: Done) -> None:
+    """One line that says what failed, perhaps a hint, no traceback."""
+    assert "Traceback" not in done.err, done
+    lines = [line for line in done.err.splitlines() if line]
+    errors = [line for line in lines if line.startswith("treering: ")]
+    assert errors, done
+    assert all(line.startswith(("treering: ", "hint: ")) for line in lines), done
+
+
+def check_snapshot(top: Path, target: Path, revision: str = "HEAD") -> None:
+    """What a commit holds is, byte for byte, what is in the tree."""
+    succeed(top, "restore", "--source", revision, "--target", str(target))
+    assert read_tree(target) == read_tree(top)
+
+
+def check_next_commit(top: Path, target: Path) -> None:
+    """The next commit works and holds the tree as it is."""
+    succeed(top, "commit", "-m", "next")
+    check_whole(top)
+    check_snapshot(top, target)

@@ -1,0 +1,356 @@
+"""The block store: claims, packs, and objects that went bad on disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import CODEC, flip, open_store, payload_path, record_of, store_objects
+
+from treering.store.block_store import MAX_OPEN_PACKS, SMALL_COMMIT, BlockStore, ObjectWriter
+from treering.store.errors import Corrupt, NotFound, StorageError
+from treering.store.ids import Kind, block_id, block_key, node_id, node_key
+from treering.store.packfile import Record, pack_file_name, read_footer
+
+
+def block(number: int, size: int = 100) -> Record:
+    return record_of(Kind.BLOCK, (b"%d " % number * size)[:size])
+
+
+def noise(size: int) -> Record:
+    return record_of(Kind.BLOCK, os.urandom(size))
+
+
+def node(number: int) -> Record:
+    return record_of(Kind.NODE, b"node %d" % number)
+
+
+def kinds(store: BlockStore) -> list[set[int]]:
+    """For each pack on disk the kinds of its objects."""
+    return [{entry.key[0] for entry in read_footer(path)} for path in store.packs.iterdir()]
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=200)), max_size=20))
+def test_what_is_stored_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, objects: list[tuple[int, bytes]]
+) -> None:
+    store = open_store(tmp_path_factory.mktemp("store"))
+    records = [record_of(kind, plain) for kind, plain in objects]
+    store_objects(store, records)
+    for record, (_, plain) in zip(records, objects, strict=True):
+        assert store.get(record.key) == plain
+    assert len(store.index) == len(set(objects))
+    store.close()
+
+
+def test_absent_is_not_found(store: BlockStore) -> None:
+    with pytest.raises(NotFound, match="not in this repository"):
+        store.block(block_id(b"never stored"))
+    with pytest.raises(NotFound):
+        list(store.stream([node(1).key]))
+
+
+def test_put_node_once(store: BlockStore) -> None:
+    writer = ObjectWriter(store)
+    assert writer.put_node(b"n") == writer.put_node(b"n") == node_id(b"n")
+    writer.finish()
+    assert writer.stored_objects == 1
+    again = ObjectWriter(store)
+    assert again.put_node(b"n") == node_id(b"n")
+    again.finish()
+    assert (again.stored_objects, again.packs) == (0, [])
+    assert store.node(node_id(b"n")) == b"n"
+
+
+def test_nothing_is_visible_before_finish(store: BlockStore) -> None:
+    writer = ObjectWriter(store)
+    writer.claim([block(1).key])
+    writer.append([block(1)])
+    with pytest.raises(NotFound):
+        store.get(block(1).key)
+    writer.finish()
+    assert store.get(block(1).key)
+
+
+def test_claim_at_most_once_across_threads(store: BlockStore) -> None:
+    store_objects(store, [block(number) for number in range(0, 400, 4)])
+    writer = ObjectWriter(store)
+    keys = [block(number).key for number in range(400)]
+    wins: list[list[bytes]] = []
+    start = threading.Barrier(8)
+
+    def work(seed: int) -> None:
+        start.wait()
+        mine = keys[seed * 50 :] + keys[: seed * 50]
+        wins.append([key for key, won in zip(mine, writer.claim(mine), strict=True) if won])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    won = [key for found in wins for key in found]
+    assert sorted(won) == sorted(keys[n] for n in range(400) if n % 4)
+    writer.abort()
+
+
+def test_claim_of_the_same_key_twice_in_one_call(store: BlockStore) -> None:
+    writer = ObjectWriter(store)
+    key = block(1).key
+    assert writer.claim([key, key]) == [True, False]
+    assert writer.claim([key]) == [False]
+    writer.abort()
+
+
+def test_object_found_bad_may_be_claimed_by_who_met_it(store: BlockStore) -> None:
+    """It was there at the first claim, and is not any more."""
+    store_objects(store, [block(1)])
+    writer = ObjectWriter(store)
+    assert writer.claim([block(1).key]) == [False]
+    store.index.forget([block(1).key])
+    assert writer.claim([block(1).key]) == [True]
+    writer.abort()
+
+
+def test_claim_while_a_pack_is_sealed(store: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The object leaves `pending` for the index between two steps of another thread's claim."""
+    writer = ObjectWriter(store)
+    assert writer.claim([block(1).key]) == [True]
+    writer.append([block(1)])
+    real = store.index.present
+
+    def present(keys: Iterable[bytes]) -> list[bool]:
+        found = real(keys)
+        writer.flush()
+        return found
+
+    monkeypatch.setattr(store.index, "present", present)
+    assert writer.claim([block(1).key]) == [False]
+    writer.finish()
+
+
+def test_small_commit_is_one_pack_of_both(store: BlockStore) -> None:
+    writer = ObjectWriter(store)
+    for number in range(20):
+        writer.claim([block(number).key, node(number).key])
+        writer.append([block(number), node(number)])
+    writer.finish()
+    assert kinds(store) == [{Kind.BLOCK, Kind.NODE}]
+    (name,) = writer.packs
+    assert (store.packs / pack_file_name(name)).exists()
+    assert list(store.tmp.iterdir()) == []
+
+
+def test_large_commit_has_packs_apart(store: BlockStore) -> None:
+    writer = ObjectWriter(store)
+    early = [node(number) for number in range(5)]
+    blocks = [noise(1 << 20) for _ in range(SMALL_COMMIT >> 20)]
+    for record in (*early, *blocks, *(node(number) for number in range(5, 9))):
+        assert writer.claim([record.key]) == [True]
+        writer.append([record])
+    writer.finish()
+    assert sorted(kinds(store), key=min) == [{Kind.BLOCK}, {Kind.NODE}]
+    assert all(store.get(record.key) for record in early + blocks)
+
+
+def test_full_packs_are_sealed_on_the_way(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("treering.store.block_store.PACK_SIZE", 50_000)
+    records = [noise(10_000) for _ in range(40)]
+    packs = store_objects(store, records)
+    assert len(packs) == len(set(packs)) == 8
+    assert all(store.get(record.key) for record in records)
+
+
+def test_abort_keeps_what_was_written_for_the_next_run(store: BlockStore) -> None:
+    writer = ObjectWriter(store)
+    writer.claim([block(1).key])
+    writer.append([block(1)])
+    writer.abort()
+    assert store.get(block(1).key)
+    assert list(store.tmp.iterdir()) == []
+
+
+def test_disk_that_refuses_is_a_storage_error(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_old: Path, _new: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    writer = ObjectWriter(store)
+    writer.claim([block(1).key])
+    writer.append([block(1)])
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        writer.finish()
+    assert caught.value.hint is not None and "free" in caught.value.hint
+    writer.abort()
+    assert store.index.present([block(1).key]) == [False]
+
+
+class Damaged(BlockStore):
+    """A block store that counts the objects found bad."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bad_found = 0
+        made = open_store(folder)
+        super().__init__(made.packs, made.tmp, made.index, CODEC, self._count)
+
+    def _count(self) -> None:
+        self.bad_found += 1
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Iterator[Damaged]:
+    store = Damaged(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("where", ["payload", "header"])
+def test_a_flipped_byte_is_corrupt_and_leaves_the_index(damaged: Damaged, where: str) -> None:
+    victim, other = block(1), block(2)
+    store_objects(damaged, [victim, other])
+    path, offset, stored = payload_path(damaged, victim.key)
+    flip(path, offset + stored // 2 if where == "payload" else offset - 10)
+    with pytest.raises(Corrupt, match="is damaged") as caught:
+        damaged.get(victim.key)
+    assert victim.key.hex()[2:10] in caught.value.message
+    assert damaged.bad_found == 1
+    assert damaged.index.present([victim.key, other.key]) == [False, True]
+    with pytest.raises(NotFound):
+        damaged.get(victim.key)
+    assert damaged.bad_found == 1
+    assert damaged.get(other.key)
+
+
+def test_the_next_writer_heals(damaged: Damaged) -> None:
+    """Also when the healing pack has the very bytes, and so the name, of the damaged one."""
+    victim = block(1)
+    store_objects(damaged, [victim])
+    path, offset, _ = payload_path(damaged, victim.key)
+    flip(path, offset)
+    with pytest.raises(Corrupt):
+        damaged.get(victim.key)
+    packs = store_objects(damaged, [victim])
+    assert [pack_file_name(name) for name in packs] == [path.name]
+    assert block_key(block_id(damaged.get(victim.key))) == victim.key
+
+
+def test_missing_and_cut_packs_are_corrupt(damaged: Damaged) -> None:
+    first, second = block(1), block(2)
+    store_objects(damaged, [first])
+    store_objects(damaged, [second])
+    payload_path(damaged, first.key)[0].unlink()
+    with pytest.raises(Corrupt, match="missing"):
+        damaged.get(first.key)
+    path, offset, _ = payload_path(damaged, second.key)
+    os.truncate(path, offset + 1)
+    with pytest.raises(Corrupt, match="cut short"):
+        damaged.get(second.key)
+    assert damaged.bad_found == 2
+    assert len(damaged.index) == 0
+
+
+def test_stream_gives_all_in_disk_order(store: BlockStore) -> None:
+    """Over several packs, with gaps too wide for one read, keys in any order."""
+    records = [noise(90_000 if number % 3 else 2_000) for number in range(60)]
+    for start in range(0, 60, 20):
+        store_objects(store, records[start : start + 20])
+    wanted = [record.key for record in records if len(record.payload) < 90_000]
+    wanted += [record.key for record in records[30:40] if record.key not in wanted]
+    found = list(store.stream(sorted(wanted)))
+    places = dict(store.index.items())
+    expected = sorted(wanted, key=lambda key: (places[key].pack, places[key].offset))
+    assert [record.key for record in found] == expected
+    by_key = {record.key: record for record in records}
+    assert all(record == by_key[record.key] for record in found)
+    assert all(block_id(store.expand(record)) == record.key[1:] for record in found)
+
+
+def test_stream_over_a_bad_object(damaged: Damaged) -> None:
+    records = [block(number) for number in range(5)]
+    store_objects(damaged, records)
+    path, offset, _ = payload_path(damaged, records[3].key)
+    flip(path, offset)
+    found = list(damaged.stream([record.key for record in records]))
+    good = [record for record in found if record.key != records[3].key]
+    assert all(damaged.expand(record) for record in good)
+    with pytest.raises(Corrupt):
+        damaged.expand(found[3])
+    assert damaged.bad_found == 1
+
+
+def test_stream_over_a_cut_pack_forgets_only_what_is_gone(damaged: Damaged) -> None:
+    """The objects are read in one go: the healthy first ones must not take the blame."""
+    records = [block(number) for number in range(4)]
+    store_objects(damaged, records)
+    path, offset, _ = payload_path(damaged, records[2].key)
+    os.truncate(path, offset)
+    found = []
+    with pytest.raises(Corrupt, match="cut short"):
+        for record in damaged.stream([record.key for record in records]):
+            found.append(record.key)
+    assert found == [record.key for record in records[:2]]
+    there = damaged.index.present([record.key for record in records])
+    assert there == [True, True, False, True]
+
+
+def test_node_cache_does_not_outlive_its_room(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("treering.store.block_store.NODE_CACHE_BYTES", 1000)
+    plains = [b"%3d" % number * 100 for number in range(20)]
+    store_objects(store, [record_of(Kind.NODE, plain) for plain in plains])
+    for plain in plains + plains[::-1]:
+        assert store.node(node_id(plain)) == plain
+    cached = sum(map(len, store._nodes.values()))
+    assert 0 < cached <= 1000
+
+
+def test_more_packs_than_descriptors(store: BlockStore) -> None:
+    records = [block(number) for number in range(MAX_OPEN_PACKS + 10)]
+    for record in records:
+        store_objects(store, [record])
+    for record in records * 2:
+        assert store.record(record.key) == record
+    assert len(store.files._open) <= MAX_OPEN_PACKS
+
+
+def test_reading_from_many_threads(store: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors are closed to make room while other threads read through them."""
+    monkeypatch.setattr("treering.store.block_store.MAX_OPEN_PACKS", 2)
+    records = [block(number) for number in range(12)]
+    for record in records:
+        store_objects(store, [record])
+    wrong: list[object] = []
+
+    def work() -> None:
+        for record in records * 20:
+            try:
+                if store.record(record.key) != record:
+                    wrong.append(record)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_object_under_a_wrong_id_is_corrupt(damaged: Damaged) -> None:
+    """A writer that lies: a good frame under the id of something else."""
+    liar = block(1)._replace(key=node_key(block_id(b"something else")))
+    store_objects(damaged, [liar])
+    with pytest.raises(Corrupt, match="does not have its id"):
+        damaged.get(liar.key)
+    assert damaged.bad_found == 1
