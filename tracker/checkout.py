@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -30,7 +28,7 @@ from ..store.errors import storage_error
 from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
-from .file_writer import PIECE_BLOCKS, Change, FileTask, FileWriter, Written
+from .file_writer import Change, FileTask, FileWriter, Written
 from .ignore import NO_RULES, IgnoreRules
 from .links import group_path
 from .metadata import KINDS, XattrFilter, at, read_xattrs
@@ -43,47 +41,15 @@ from .placing import (
     remove,
     rules_in,
 )
-from .report import Report
+from .restore_plan import Action, Options, Result, What
+from .restore_queue import Place, RestoreQueue
 from .scan import FOLDER_FLAGS, RESERVED
 from .scan_state import CLEAN, RACY, UNKNOWN, Part, ScanState, file_signature, folder_signature
-from .scope import EVERYTHING, Relation, Scope
+from .scope import Relation
 from .snapshot import xattr_filter
 from .unrestored import Note, Unrestored
 
-BATCH_FILES: Final = 64
-QUEUE: Final = 24
 NOTES: Final = 1000
-
-_Place = tuple[list[bytes], int]
-"""Where a file's signature belongs: in the list of its leaf, at a position."""
-
-What = Literal["create", "update", "metadata", "replace", "delete", "link"]
-
-
-class Action(NamedTuple):
-    """One thing a restore does, or would do: to `path`."""
-
-    what: What
-    path: bytes
-
-
-@dataclass(frozen=True)
-class Options:
-    delete: bool = False
-    dry_run: bool = False
-    sparse: bool = True
-    scope: Scope = EVERYTHING
-
-
-@dataclass
-class Result:
-    """What a restore did: files written or changed, bytes written, names deleted."""
-
-    files: int = 0
-    size: int = 0
-    deleted: int = 0
-    report: Report = field(default_factory=Report)
-    unowned: int = 0
 
 
 @dataclass(eq=False)
@@ -141,10 +107,7 @@ class Restorer:
             threads=repository.threads,
             progress=progress,
         )
-        self._queue: deque[tuple[Future[list[Written]] | None, Callable[[list[Written]], None]]]
-        self._queue = deque()
-        self._batch: list[tuple[FileTask, _Place]] = []
-        self._batch_size = 0
+        self._queue = RestoreQueue(self._writer, repository.block_size, self._written)
         self._groups: dict[bytes, tuple[bytes, int]] = {}
         self._inodes: dict[int, bytes] = {}
         self._notes: list[tuple[bytes, Note | None]] = []
@@ -164,7 +127,7 @@ class Restorer:
                     frames.append(below)
                 elif self._at_end(frames[-1]):
                     self._leave(frames.pop())
-            self._drain(0)
+            self._queue.finish()
             self._flush_notes()
             if self._state is not None and not self._options.dry_run:
                 self._state.save(whole=False)
@@ -232,7 +195,7 @@ class Restorer:
         if leaf is None or self._state is None:
             return
 
-        def make(_written: list[Written]) -> None:
+        def make() -> None:
             flags = bytes(RACY if item == UNKNOWN else CLEAN for item in signatures)
             frame.new.append(
                 Part(
@@ -247,7 +210,7 @@ class Restorer:
                 )
             )
 
-        self._push(None, make)
+        self._queue.step(make)
 
     def _name(self, frame: _Frame, entry: Entry, position: int) -> _Frame | None:
         path = frame.path + entry.name
@@ -329,7 +292,7 @@ class Restorer:
     def _leave(self, frame: _Frame) -> None:
         """Queue what comes after all that is in the folder: deletions, then its own metadata."""
 
-        def finish(_written: list[Written]) -> None:
+        def finish() -> None:
             try:
                 if self._options.delete and frame.inside:
                     self._delete_rest(frame)
@@ -341,7 +304,7 @@ class Restorer:
             finally:
                 _close(frame.descriptor)
 
-        self._push(None, finish)
+        self._queue.step(finish)
 
     def _folder_metadata(self, frame: _Frame) -> None:
         entry = frame.entry
@@ -419,14 +382,7 @@ class Restorer:
         if self._options.dry_run:
             return
         task = FileTask(frame.descriptor, path, entry, info is not None, changes)
-        if entry.size > PIECE_BLOCKS * self._block_size:
-            place = frame.signatures, position
-            self._push(None, lambda _: self._written(task, place, self._writer.large(task)))
-            return
-        self._batch.append((task, (frame.signatures, position)))
-        self._batch_size += entry.size
-        if len(self._batch) >= BATCH_FILES or self._batch_size >= PIECE_BLOCKS * self._block_size:
-            self._flush_batch()
+        self._queue.file(task, (frame.signatures, position))
 
     def _compare(self, frame: _Frame, entry: Entry, info: os.stat_result) -> None:
         """Say in a dry run what would be done to a file of which only reading tells."""
@@ -453,20 +409,7 @@ class Restorer:
         found = content.differences(self._source, before, (entry.content, blocks))
         return [(item.number, item.new) for item in found if item.number < blocks]
 
-    def _flush_batch(self) -> None:
-        if not self._batch:
-            return
-        batch, self._batch, self._batch_size = self._batch, [], 0
-
-        def done(written: list[Written]) -> None:
-            for (task, place), item in zip(batch, written, strict=True):
-                self._written(task, place, item)
-
-        tasks = [task for task, _ in batch]
-        self._queue.append((self._writer.pool.submit(self._writer.small, tasks), done))
-        self._drain(QUEUE)
-
-    def _written(self, task: FileTask, place: _Place, written: Written) -> None:
+    def _written(self, task: FileTask, place: Place, written: Written) -> None:
         if written.error is not None:
             self.result.report.failed(task.path, "restore", written.error)
             return
@@ -528,7 +471,7 @@ class Restorer:
             return False
         signatures = frame.signatures
 
-        def link(_written: list[Written]) -> None:
+        def link() -> None:
             try:
                 signatures[position], made = make_link(
                     self._target, first, frame.descriptor, entry.name
@@ -540,26 +483,10 @@ class Restorer:
         if info is None or info.st_ino != inode:
             self._act("link", path)
         if not self._options.dry_run:
-            self._flush_batch()
-            self._push(None, link)
+            self._queue.step(link)
         return True
 
-    # -- the queue -------------------------------------------------------------------------------
-
-    def _push(
-        self, future: Future[list[Written]] | None, done: Callable[[list[Written]], None]
-    ) -> None:
-        if self._batch:
-            self._flush_batch()
-        self._queue.append((future, done))
-        self._drain(QUEUE)
-
-    def _drain(self, keep: int) -> None:
-        if keep == 0 and self._batch:
-            self._flush_batch()
-        while len(self._queue) > keep:
-            future, done = self._queue.popleft()
-            done(future.result() if future is not None else [])
+    # -- what could not be restored --------------------------------------------------------------
 
     def _note(self, path: bytes, note: Note | None) -> None:
         if note is not None and (note.live_uid, note.live_gid) != (note.uid, note.gid):

@@ -19,8 +19,9 @@ from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.trees import load_root
 from . import restore_log
-from .checkout import Action, Options, Restorer, Result
+from .checkout import Restorer
 from .placing import sync_file_system
+from .restore_plan import Action, Options, Result
 from .scan_state import ScanState
 from .scope import Scope
 from .snapshot import top_entry

@@ -47,8 +47,8 @@ def command(
       treering restore --source HEAD~1 notes.txt
       treering restore --source main~5 --target /tmp/old
     """
-    from ...tracker.checkout import Action, Options
     from ...tracker.restore import restore_elsewhere, restore_in_place
+    from ...tracker.restore_plan import Action, Options
     from ...tracker.scope import Scope
 
     commit = context.commit(revision)

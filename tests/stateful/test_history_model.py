@@ -17,8 +17,8 @@ from support import BLOCK
 
 from treering.store.history import Commit, Person
 from treering.store.repository import Repository
-from treering.tracker.checkout import Options
 from treering.tracker.restore import restore_in_place
+from treering.tracker.restore_plan import Options
 from treering.tracker.snapshot import Request, commit
 from treering.tracker.status import StatusScan
 from treering.tracker.work_tree import create_work_tree

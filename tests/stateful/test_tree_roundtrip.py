@@ -16,8 +16,8 @@ from support import BLOCK
 
 from treering.store.history import Person
 from treering.store.repository import Repository
-from treering.tracker.checkout import Options
 from treering.tracker.restore import restore_elsewhere
+from treering.tracker.restore_plan import Options
 from treering.tracker.snapshot import Outcome, Request, commit
 from treering.tracker.work_tree import create_work_tree
 
