@@ -1,7 +1,8 @@
 """Hypothesis profiles and the fixtures that many tests use.
 
-`ci` is the default and quick; `long` is chosen by TREERING_LONG=1 in the environment. Neither is
-derandomized: a failure prints the blob that repeats it.
+`ci` is the default and quick; `long` is chosen by TREERING_LONG=1 in the environment. A failure
+prints the blob that repeats it. Where CI=true the examples are the same each time, so that a red
+run tells of the change at hand; everywhere else they are new ones.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ settings.register_profile(
     "ci",
     max_examples=60,
     deadline=None,
-    derandomize=False,
+    derandomize=os.environ.get("CI") == "true",
     print_blob=True,
     suppress_health_check=QUIET,
 )
-settings.register_profile("long", settings.get_profile("ci"), max_examples=3000)
+settings.register_profile("long", settings.get_profile("ci"), max_examples=3000, derandomize=False)
 settings.load_profile("long" if os.environ.get("TREERING_LONG") == "1" else "ci")
 
 

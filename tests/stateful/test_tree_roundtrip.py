@@ -29,10 +29,12 @@ def commit_tree(top: Path, repository: Repository) -> Outcome:
 
 
 names = (
-    st.binary(min_size=1, max_size=8)
-    | st.binary(min_size=250, max_size=255)
+    (st.binary(min_size=1, max_size=8) | st.binary(min_size=250, max_size=255)).map(
+        # Mapped, not filtered: of 250 random bytes one is nearly always a slash or NUL.
+        lambda name: name.replace(b"/", b"_").replace(b"\0", b"0")
+    )
     | st.sampled_from([b"a", b"b", b"c", b"-", b"\n", b"\xff", b".x"])
-).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b".."))
+).filter(lambda name: name not in (b".", b".."))
 modes = st.sampled_from([0o644, 0o600, 0o4755, 0o1777, 0o000, 0o2750])
 times = st.integers(-(2**31) * 10**9, 2**33 * 10**9)
 long_data = st.integers(1, 2 * BLOCK).map(lambda length: b"\1" * length)
