@@ -79,7 +79,11 @@ def run(arguments: list[str]) -> int:
             sys.stdout.flush()
         finally:
             context.close()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return exits.USAGE
     except click.ClickException as error:
+        context.json = context.json or "--json" in arguments  # it may stand behind the mistake
         return _failed(context, _usage_error(error))
     except SystemExit:
         # No command leaves this way, but click does when the reader of our output has gone

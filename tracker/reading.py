@@ -45,6 +45,9 @@ PIECE: Final = 4 << 20
 BATCH_FILES: Final = 128
 MANY_FILES: Final = 2000
 """From this many small files on, processes pay for their start of 0.1 s."""
+MAX_THREADS: Final = 8
+MAX_PROCESSES: Final = 3
+"""On machines with more cores memory is the limit: a thread has 12 MiB in hand, a process 45."""
 GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 REPLACED: Final = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})
 """What open says when something that is no regular file stands there by now."""
@@ -236,7 +239,7 @@ class FileReader:
                 self._piece,
                 *options.keep,
             )
-            self._processes = ReadProcesses(options.threads, settings)
+            self._processes = ReadProcesses(min(options.threads, MAX_PROCESSES), settings)
         return self._processes
 
     # -- in the threads --------------------------------------------------------------------------

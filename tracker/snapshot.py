@@ -31,7 +31,7 @@ from .build import Context, Totals, TreeBuilder
 from .changes import count_changes
 from .links import LinkTable
 from .metadata import XattrFilter
-from .reading import FileReader, ReaderOptions
+from .reading import MAX_THREADS, FileReader, ReaderOptions
 from .report import Report
 from .scan import FOLDER_FLAGS
 from .scan_state import ScanState, granularity
@@ -253,10 +253,11 @@ class _Build:
         state.begin()
         links.begin()
         self.report = Report()
+        threads = min(repository.threads, MAX_THREADS)
         reader = FileReader(
             self._writer,
             repository.store,
-            ReaderOptions(repository.block_size, repository.threads, xattr_filter(repository)),
+            ReaderOptions(repository.block_size, threads, xattr_filter(repository)),
             self._progress,
         )
         context = Context(

@@ -130,8 +130,13 @@ def test_a_clone_of_somebody_elses_files_is_clean(nobody: NobodyWork, work: Work
 def test_usage_errors_are_one_line_and_json(work: Work, arguments: list[str]) -> None:
     text = work(*arguments, code=2).err
     assert text.startswith("treering: ")
-    document = work("--json", *arguments, code=2).error
-    assert document["message"] and document["hint"]
+    for spelled in (["--json", *arguments], [*arguments, "--json"]):
+        document = work(*spelled, code=2).error
+        assert document["message"] and document["hint"]
+
+
+def test_no_command_shows_the_help(work: Work) -> None:
+    assert work(code=2).err.startswith("Usage: treering")
 
 
 def test_a_message_of_any_bytes(work: Work) -> None:
