@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..store.errors import InvalidInput, NotFound
+from ..store.errors import InvalidInput
 from .output import tell
 from .progress import NoProgress, TerminalProgress, progress_for
 
@@ -217,9 +217,3 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
             setattr(ctx.ensure_object(Context), name, True)
 
     return callback
-
-
-def require_directory(path: Path) -> Path:
-    if not path.is_dir():
-        raise NotFound(f"{path} is not a folder")
-    return path

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -76,13 +75,3 @@ def commit_json(commit: Commit) -> Json:
 
 def _person_json(person: Person) -> Json:
     return person._asdict()
-
-
-def plural_lines(title: str, lines: Iterable[str]) -> None:
-    """A titled, indented list, if there is anything in it."""
-    found = list(lines)
-    if found:
-        say(title)
-        for line in found:
-            say(f"        {line}")
-        say()

@@ -8,7 +8,6 @@ one folder and all above it; immutable, so a walk passes it down.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..store.errors import InvalidInput
@@ -54,8 +53,3 @@ class IgnoreRules:
 
 
 NO_RULES: Final = IgnoreRules()
-
-
-def read_rules(rules: IgnoreRules, folder: bytes, load: Callable[[bytes], bytes]) -> IgnoreRules:
-    """The rules for a folder that has a `.treeringignore`, which `load` reads by name."""
-    return rules.below(folder, load(FILE_NAME))

@@ -153,13 +153,3 @@ def _entry(
         content,
         extras,
     )
-
-
-def same_metadata(a: Entry, b: Entry) -> bool:
-    """Whether two entries agree in all but name, content and sums."""
-    return (
-        (a.kind, a.mode, a.uid, a.gid, a.mtime_ns) == (b.kind, b.mode, b.uid, b.gid, b.mtime_ns)
-        and a.more.xattrs == b.more.xattrs
-        and a.more.target == b.more.target
-        and a.more.device == b.more.device
-    )

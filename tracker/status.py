@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ..store import directories
 from ..store.content import NodeSource
@@ -265,11 +265,3 @@ class StatusScan:
             return (first,) if first else ()
         finally:
             os.close(descriptor)
-
-
-MAX_LISTED: Final = 20
-
-
-def uncommitted(scan: StatusScan) -> list[bytes]:
-    """Paths whose present content is in no commit: what an overwriting command would lose."""
-    return [item.path for item in scan.items() if item.what != "deleted"]
