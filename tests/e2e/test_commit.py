@@ -316,7 +316,9 @@ def test_an_interrupted_commit(work: Work) -> None:
     total = 320 * MIB
     for number in range(5):
         work.write(f"big {number}", os.urandom(total // 5))
-    process = work.start("commit", "-m", "long")
+    # A run in the background has SIGINT ignored, which children inherit.
+    heeding = Work(work.home, work.top, ["env", "--default-signal=INT"])
+    process = heeding.start("commit", "-m", "long")
     repository = work.top / ".treering"
 
     def stored() -> int:
