@@ -1,14 +1,7 @@
 """The block store: objects by key, over packs and the block index.
 
 Reading verifies every object against its id; one that fails leaves the index at once, so that the
-next commit or push stores it again. Writing goes through an `ObjectWriter`, one per command:
-workers *claim* keys (so that no object is compressed twice), one thread appends records, a
-background thread seals full packs. Durability order: a pack is durable under its name before the
-index knows it.
-
-Packs of one writer: blocks and nodes apart, so that browsing never touches data packs; as long as
-a writer has stored less than 4 MiB in all, its nodes wait in memory, and join the blocks in one
-pack if it stays so.
+next commit or push stores it again. Writing goes through an `object_writer.ObjectWriter`.
 """
 
 from __future__ import annotations
@@ -16,31 +9,26 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from .block_index import BlockIndex, Location
 from .codec import Codec
 from .errors import Corrupt, NotFound, StorageError, storage_error
-from .ids import NODE_PREFIX, Key, NodeId, block_key, key_name, node_id, node_key, object_id
+from .ids import Key, block_key, key_name, node_key, object_id
 from .packfile import (
-    PACK_SIZE,
     RECORD_HEADER,
     FooterEntry,
-    PackWriter,
     Record,
     check_record_header,
     pack_file_name,
 )
 
 MAX_OPEN_PACKS: Final = 64
-SMALL_COMMIT: Final = 4 << 20
 READ_SPAN: Final = 4 << 20
 READ_GAP: Final = 64 << 10
 NODE_CACHE_BYTES: Final = 16 << 20
-PENDING_SEALS: Final = 2
 
 
 class PackFiles:
@@ -274,140 +262,3 @@ def _runs(
         end = offset + location.stored
     if run:
         yield run
-
-
-class ObjectWriter:
-    """Stores objects for one command.
-
-    `claim` may be called from any thread; `append`, `put_node`, `finish` and `abort` from one.
-    Nothing is acknowledged before `finish` returns: then all is durable and indexed.
-    """
-
-    def __init__(self, store: BlockStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._pending: set[bytes] = set()
-        self._blocks: PackWriter | None = None
-        self._nodes: PackWriter | None = None
-        self._waiting: list[Record] = []
-        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
-        self._seals: list[Future[None]] = []
-        self.stored_bytes = 0
-        self.stored_objects = 0
-        self.packs: list[bytes] = []
-
-    def claim(self, keys: Sequence[bytes]) -> list[bool]:
-        """For each key whether the caller has to store it: True at most once for each object that
-        is not there yet. Who gets True must append it, or the command must fail."""
-        pending = self._pending
-        wanted = []
-        with self._lock:
-            for key in keys:
-                wanted.append(key not in pending)
-                pending.add(key)
-        # The index is asked after pending: a key leaves pending only when the index has it.
-        fresh = [key for key, mine in zip(keys, wanted, strict=True) if mine]
-        present = self._store.index.present(fresh)
-        there = {key for key, found in zip(fresh, present, strict=True) if found}
-        with self._lock:
-            pending -= there
-        return [mine and key not in there for key, mine in zip(keys, wanted, strict=True)]
-
-    def put_node(self, plain: bytes) -> NodeId:
-        """Store a node if it is new; its id."""
-        identity = node_id(plain)
-        key = node_key(identity)
-        if self.claim([key])[0]:
-            codec, payload = self._store.codec.compress(plain)
-            self.append([Record(key, codec, len(plain), payload)])
-        return identity
-
-    def append(self, records: Iterable[Record]) -> None:
-        """Append claimed records, in this order."""
-        for record in records:
-            self.stored_bytes += len(record[3])
-            self.stored_objects += 1
-            if record[0][:1] == NODE_PREFIX:
-                self._append_node(record)
-            else:
-                self._blocks = self._append_to(self._blocks, record)
-
-    def _append_node(self, record: Record) -> None:
-        if self._nodes is None and self.stored_bytes < SMALL_COMMIT:
-            self._waiting.append(record)
-            return
-        for waiting in (*self._waiting, record):
-            self._nodes = self._append_to(self._nodes, waiting)
-        self._waiting = []
-
-    def _append_to(self, writer: PackWriter | None, record: Record) -> PackWriter | None:
-        try:
-            if writer is None:
-                writer = PackWriter(self._store.tmp)
-            writer.append(record)
-        except OSError as error:
-            raise storage_error("writing a pack", error) from error
-        if writer.size >= PACK_SIZE:
-            self._seal_in_background(writer)
-            return None
-        return writer
-
-    def _seal_in_background(self, writer: PackWriter) -> None:
-        while len(self._seals) >= PENDING_SEALS:
-            self._seals.pop(0).result()
-        self._seals.append(self._sealer.submit(self._seal, writer))
-
-    def _seal(self, writer: PackWriter) -> None:
-        try:
-            name = writer.seal(self._store.packs)
-        except InterruptedError as error:
-            writer.abandon()
-            raise storage_error("writing a pack", error) from error
-        except OSError as error:
-            writer.discard()
-            raise storage_error("writing a pack", error) from error
-        self._store.files.forget(name)
-        self._store.index.add_pack(name, writer.entries)
-        self.packs.append(name)
-        with self._lock:
-            self._pending.difference_update([entry.key for entry in writer.entries])
-
-    def flush(self) -> None:
-        """Seal what is open: all that was appended is durable, indexed and readable on return."""
-        if self._blocks is None and self._nodes is None and not self._waiting:
-            self._drain()
-            return
-        small = self.stored_bytes < SMALL_COMMIT
-        for record in self._waiting:
-            if small:
-                self._blocks = self._append_to(self._blocks, record)
-            else:
-                self._nodes = self._append_to(self._nodes, record)
-        self._waiting = []
-        writers = [writer for writer in (self._blocks, self._nodes) if writer is not None]
-        self._blocks = self._nodes = None
-        for writer in writers:
-            self._seal_in_background(writer)
-        self._drain()
-
-    def finish(self) -> None:
-        """Make everything durable and indexed. The writer is done."""
-        self.flush()
-        self._sealer.shutdown()
-
-    def abort(self) -> None:
-        """End without acknowledging anything: what was appended is sealed if the disk allows, so
-        that the next run finds it, and left to salvage or deleted if not. Never raises."""
-        try:
-            self.flush()
-        except (StorageError, Corrupt):
-            for writer in (self._blocks, self._nodes):
-                if writer is not None:
-                    writer.discard()
-        finally:
-            self._blocks = self._nodes = None
-            self._sealer.shutdown()
-
-    def _drain(self) -> None:
-        while self._seals:
-            self._seals.pop(0).result()

@@ -23,6 +23,8 @@ from .marks import MarkLog
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from .packfile import PackInfo
+
 HELD_LEVELS: Final = ("none", "nodes", "whole")
 
 
@@ -141,8 +143,8 @@ class Catalog:
             row = self.conn.execute("select value from facts where name=?", (name,)).fetchone()
         return row[0] if row else None
 
-    def add_packs(self, packs: Iterable[tuple[bytes, int, int, int]]) -> None:
-        """Record packs: (name, bytes, blocks, nodes)."""
+    def add_packs(self, packs: Iterable[PackInfo]) -> None:
+        """Record packs."""
         with self.transaction() as conn:
             conn.executemany("insert or ignore into packs values (?, ?, ?, ?)", packs)
 

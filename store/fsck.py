@@ -23,13 +23,14 @@ from typing import Final, NamedTuple
 
 from . import directories, trees
 from .block_index import BlockIndex, replace_index
-from .block_store import ObjectWriter, expand
+from .block_store import expand
 from .closure import ClosureWalk
 from .content import NodeSource, block_count, blocks_of
 from .errors import Corrupt, NotFound, StorageError
 from .history import Commit
 from .ids import block_key, key_name, node_key
 from .nodes import Entry
+from .object_writer import ObjectWriter
 from .packfile import (
     MAX_STORED,
     RECORD_HEADER,

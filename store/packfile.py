@@ -68,6 +68,15 @@ class FooterEntry(NamedTuple):
     plain: int
 
 
+class PackInfo(NamedTuple):
+    """A sealed pack: its name, its length in bytes, how many blocks and nodes it holds."""
+
+    name: bytes
+    size: int
+    blocks: int
+    nodes: int
+
+
 class PackWriter:
     """Appends records to a new pack in `folder` (the repository's tmp/).
 
@@ -78,7 +87,8 @@ class PackWriter:
     def __init__(self, folder: Path) -> None:
         self.path, self._descriptor = _create_locked(folder)
         self._hasher = blake3()
-        self._buffer = bytearray()
+        self._buffer = memoryview(bytearray(WRITE_BUFFER))
+        self._filled = 0
         self._written = 0
         self._error: BaseException | None = None
         self.entries: list[FooterEntry] = []
@@ -87,7 +97,7 @@ class PackWriter:
     @property
     def size(self) -> int:
         """Bytes appended so far."""
-        return self._written + len(self._buffer)
+        return self._written + self._filled
 
     def append(self, record: Record) -> None:
         """Add a record. An append that ended in the middle, be it by the disk or by Ctrl-C, leaves
@@ -101,7 +111,7 @@ class PackWriter:
         try:
             offset = self.size + RECORD_HEADER.size
             self.entries.append(FooterEntry(key, codec, offset, stored, plain))
-            self._buffer += header
+            self._put(header)
             self._put(payload)
         except BaseException as error:
             self._error = error
@@ -109,15 +119,14 @@ class PackWriter:
 
     def flush(self) -> None:
         """Hand what is buffered to the kernel: it survives a kill from here on."""
-        if self._buffer:
-            content, self._buffer = self._buffer, bytearray()
-            self._hasher.update(content)
-            write_all(self._descriptor, content)
-            self._written += len(content)
+        if self._filled:
+            content = self._buffer[: self._filled]
+            self._filled = 0
+            self._write(content)
 
-    def seal(self, packs: Path) -> bytes:
-        """Write footer and trailer, fsync, rename into `packs`, fsync that folder. The pack's name
-        (32 bytes); the file is closed. InterruptedError when an append was interrupted."""
+    def seal(self, packs: Path) -> PackInfo:
+        """Write footer and trailer, fsync, rename into `packs`, fsync that folder; the file is
+        closed. InterruptedError when an append was interrupted."""
         if isinstance(self._error, OSError):
             raise self._error
         if self._error is not None:
@@ -133,7 +142,7 @@ class PackWriter:
         self.path.rename(packs / pack_file_name(name))
         fsync_folder(packs)
         self._close()
-        return name
+        return _pack_info(name, self._written, self.entries)
 
     def abandon(self) -> None:
         """Close the file and leave it for salvage."""
@@ -154,9 +163,20 @@ class PackWriter:
             self._descriptor = -1
 
     def _put(self, content: bytes) -> None:
-        self._buffer += content
-        if len(self._buffer) >= WRITE_BUFFER:
+        end = self._filled + len(content)
+        if end > WRITE_BUFFER:
             self.flush()
+            end = len(content)
+        if end > WRITE_BUFFER:
+            self._write(content)
+        else:
+            self._buffer[self._filled : end] = content
+            self._filled = end
+
+    def _write(self, content: bytes | memoryview) -> None:
+        self._hasher.update(content)
+        write_all(self._descriptor, content)
+        self._written += len(content)
 
 
 def _create_locked(folder: Path) -> tuple[Path, int]:
@@ -169,6 +189,16 @@ def _create_locked(folder: Path) -> tuple[Path, int]:
         if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)
+
+
+def _pack_info(name: bytes, size: int, entries: list[FooterEntry]) -> PackInfo:
+    blocks = sum([entry.key[0] == Kind.BLOCK for entry in entries])
+    return PackInfo(name, size, blocks, len(entries) - blocks)
+
+
+def read_pack_info(path: Path, name: bytes) -> PackInfo:
+    """What a sealed pack says of itself. Corrupt where its footer is."""
+    return _pack_info(name, path.stat().st_size, read_footer(path))
 
 
 def pack_file_name(name: bytes) -> str:

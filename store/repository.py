@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from .block_index import BlockIndex
-from .block_store import BlockStore, ObjectWriter
+from .block_store import BlockStore
 from .catalog import HELD_LEVELS, Catalog, sqlite_errors
 from .codec import Codec
 from .config import Config
@@ -28,11 +28,11 @@ from .errors import Conflict, InvalidInput, StorageError, storage_error
 from .filesystem import filesystem_type, is_network
 from .format import DEFAULT_BLOCK_SIZE, Format, read_format, write_format
 from .history import History, RefUpdate, create_history
-from .ids import Kind
 from .locking import DEFAULT_WAIT_SECONDS, FileLock
 from .marks import MarkLog
 from .nodes import valid_block_size
-from .packfile import pack_file_name, pack_name, read_footer
+from .object_writer import ObjectWriter
+from .packfile import PackInfo, pack_name, read_footer, read_pack_info
 from .salvage import salvage
 
 FOLDERS: Final = ("packs", "marks", "index", "tracker", "tmp")
@@ -95,6 +95,7 @@ class Repository:
             (path / "config").touch()
             create_history(path / "history")
             fsync_folder(path / "history")
+            Catalog(path / "catalog.db").close()
             write_format(path, Format(block_size))
         except OSError as error:
             raise storage_error(f"making a repository at {path}", error) from error
@@ -184,17 +185,11 @@ class Repository:
             if name not in known:
                 store.index.add_pack(name, read_footer(path))
             if name not in listed:
-                self.record_packs([name])
+                self.record_packs([read_pack_info(path, name)])
 
-    def record_packs(self, names: Iterable[bytes]) -> None:
+    def record_packs(self, packs: Iterable[PackInfo]) -> None:
         """Put packs into the catalog."""
-        rows = []
-        for name in names:
-            path = self.path / "packs" / pack_file_name(name)
-            kinds = [entry.key[0] for entry in read_footer(path)]
-            blocks = kinds.count(Kind.BLOCK)
-            rows.append((name, path.stat().st_size, blocks, len(kinds) - blocks))
-        if rows:
+        if rows := list(packs):
             self.catalog.add_packs(rows)
 
     # -- what is held ----------------------------------------------------------------------------

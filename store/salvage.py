@@ -16,10 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .block_store import BlockStore, ObjectWriter, expand
+from .block_store import BlockStore, expand
 from .errors import Corrupt, StorageError, is_full
 from .ids import Kind
 from .locking import try_lock
+from .object_writer import ObjectWriter
 from .packfile import Record, scan_records
 
 BATCH: Final = 64

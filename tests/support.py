@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from treering.store import directories
 from treering.store.block_index import BlockIndex
-from treering.store.block_store import BlockStore, ObjectWriter, expand
+from treering.store.block_store import BlockStore, expand
 from treering.store.codec import Codec
 from treering.store.content import IndexBuilder, block_count
 from treering.store.errors import Corrupt, NotFound
@@ -28,6 +28,7 @@ from treering.store.nodes import (
     decode,
     encode,
 )
+from treering.store.object_writer import ObjectWriter
 from treering.store.packfile import Record, pack_file_name
 from treering.store.trees import encode_root
 
@@ -180,7 +181,7 @@ def store_objects(store: BlockStore, records: Iterable[Record]) -> list[bytes]:
         if writer.claim([record.key])[0]:
             writer.append([record])
     writer.finish()
-    return writer.packs
+    return [pack.name for pack in writer.packs]
 
 
 def payload_path(store: BlockStore, key: bytes) -> tuple[Path, int, int]:

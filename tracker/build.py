@@ -18,13 +18,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from ..store import directories, trees
-from ..store.block_store import ObjectWriter
 from ..store.content import NodeSource
 from ..store.directories import DirectoryBuilder, Folder, with_folder
 from ..store.errors import NotFound
 from ..store.nodes import Child, Entry, Extras
+from ..store.object_writer import ObjectWriter
 from ..store.progress import SILENT, Progress
-from .batch_reader import unchanged
+from .block_reader import unchanged
 from .links import LinkTable
 from .metadata import (
     StatLike,

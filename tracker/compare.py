@@ -15,7 +15,8 @@ from typing import Final
 from ..store.content import NodeSource, block_count, blocks_of
 from ..store.ids import NULL, block_id
 from ..store.nodes import Entry
-from .reading import PIECE, data_pieces
+from .large_file import data_pieces
+from .reading import PIECE
 
 AHEAD: Final = 4
 

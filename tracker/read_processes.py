@@ -1,67 +1,137 @@
-"""A pool of reader processes (`read_worker`), with the face of an executor.
+"""A pool of reader processes (`read_worker`).
 
-One thread for each process writes requests and waits for answers. Processes start with their first
-batch and end when the pool is closed, or when this process dies.
+A request goes to the process that has the fewest in hand; a thread for each process takes its
+answers. Processes end when the pool is closed, or when this process dies.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
+from ..store.claims import claim_log
 from ..store.errors import StorageError
-from .batch_reader import Batch
-from .read_worker import Files, Settings, read_frame, write_frame
+from ..store.object_writer import Stored
+from .block_reader import Files, SmallFile
+from .read_worker import Answer, Piece, Request, WorkerSettings, read_frame, write_frame
 
 
 class ReadProcesses:
-    """`count` processes with these settings. `read` is called from one thread."""
+    """`count` processes with these settings. All methods are called from one thread."""
 
-    def __init__(self, count: int, settings: Settings) -> None:
-        self._argument = msgspec.json.encode(settings).decode()
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="reader")
-        self._local = threading.local()
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._decoder = msgspec.msgpack.Decoder(Batch)
-        self._encoder = msgspec.msgpack.Encoder()
+    def __init__(self, count: int, settings: WorkerSettings) -> None:
+        log = claim_log()
+        try:
+            settings = msgspec.structs.replace(settings, parent=os.getpid(), claims=log)
+            self._children = [_Child(settings) for _ in range(count)]
+        finally:
+            os.close(log)
 
-    def read(self, files: Sequence[tuple[int, bytes]]) -> Future[Batch]:
-        """Read a batch of (folder descriptor of ours, name)."""
-        return self._pool.submit(self._ask, list(files))
+    def read_files(self, files: Files) -> Future[list[SmallFile]]:
+        return self._least_busy().ask(files)
 
-    def close(self) -> None:
-        """End the processes, whatever they are doing."""
-        for child in list(self._children):
-            child.terminate()
-        self._pool.shutdown(cancel_futures=True)
+    def read_piece(self, descriptor: int, offset: int, length: int) -> Future[bytes]:
+        return self._least_busy().ask([], (descriptor, offset, length))
+
+    def close(self) -> list[Stored]:
+        """StorageError when a process died; what it failed with when it could not finish."""
         for child in self._children:
-            child.communicate()
+            child.end()
+        last = [child.join() for child in self._children]
+        return [_stored(answer) for answer in last]
 
-    def _ask(self, files: Files) -> Batch:
-        child = self._child()
-        assert child.stdin is not None and child.stdout is not None
-        try:
-            write_frame(child.stdin, self._encoder.encode(files))
-            answer = read_frame(child.stdout)
-        except OSError as error:
-            raise StorageError(f"a reader process died: {error}") from error
-        if answer is None:
-            raise StorageError("a reader process died")
-        return self._decoder.decode(answer)
+    def _least_busy(self) -> _Child:
+        return min(self._children, key=lambda child: len(child.flying))
 
-    def _child(self) -> subprocess.Popen[bytes]:
+
+class _Child:
+    """One process. `flying` are the requests it has not answered."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        argument = msgspec.json.encode(settings).decode()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "treering.tracker.read_worker", argument],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[settings.claims],
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests = self._process.stdin
+        self._answers = self._process.stdout
+        self._encoder = msgspec.msgpack.Encoder()
+        self._number = 0
+        self.flying: dict[int, Future[Any]] = {}
+        self._last: Answer | None = None
+        self._ended = False
+        self._receiver = threading.Thread(target=self._receive, name="answers", daemon=True)
+        self._receiver.start()
+
+    def ask(self, files: Files, piece: Piece | None = None) -> Future[Any]:
+        self._number += 1
+        future: Future[Any] = Future()
+        self.flying[self._number] = future
         try:
-            child: subprocess.Popen[bytes] = self._local.child
-        except AttributeError:
-            command = [sys.executable, "-m", "treering.tracker.read_worker", self._argument]
-            child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=1 << 20
-            )
-            self._local.child = child
-            self._children.append(child)
-        return child
+            request = Request(self._number, list(files), piece)
+            write_frame(self._requests, self._encoder.encode(request))
+        except OSError:
+            self._ended = True
+        if self._ended:
+            self._fail_all()
+        return future
+
+    def end(self) -> None:
+        """Let it finish: it reads the end of its input."""
+        with suppress(OSError):
+            self._requests.close()
+
+    def join(self) -> Answer | None:
+        """Its last answer; None when it died before."""
+        self._receiver.join()
+        self._process.wait()
+        self._answers.close()
+        return self._last
+
+    def _receive(self) -> None:
+        decoder = msgspec.msgpack.Decoder(Answer)
+        while (frame := read_frame(self._answers)) is not None:
+            answer = decoder.decode(frame)
+            if answer.number is None:
+                self._last = answer
+            else:
+                _settle(self.flying.pop(answer.number), answer)
+        self._ended = True
+        self._fail_all()
+
+    def _fail_all(self) -> None:
+        """Nobody will answer what is still flying."""
+        for number in list(self.flying):
+            future = self.flying.pop(number, None)
+            if future is not None:
+                future.set_exception(_died())
+
+
+def _settle(future: Future[Any], answer: Answer) -> None:
+    if answer.failure is not None:
+        future.set_exception(answer.failure.error())
+    else:
+        future.set_result(answer.ids or answer.files)
+
+
+def _stored(last: Answer | None) -> Stored:
+    if last is None or (last.stored is None and last.failure is None):
+        raise _died()
+    if last.failure is not None:
+        raise last.failure.error()
+    assert last.stored is not None
+    return last.stored
+
+
+def _died() -> StorageError:
+    return StorageError("a reader process died")

@@ -1,69 +1,99 @@
 """A reader in a process of its own: `python -m treering.tracker.read_worker SETTINGS`.
 
-Threads share one interpreter lock, and a hundred thousand small files are mostly interpreter work:
-two processes read, hash and compress them in about two thirds of the time of two threads (measured
-in docs/performance.md). A request is a batch of (folder descriptor of the parent, name), opened
-through /proc/PARENT/fd, so that names are resolved from the very folders that the walk holds open;
-the answer is a `Batch`. Frames are a length and msgpack. The worker ends at the end of its input,
-also when its parent is killed.
+Threads share one interpreter lock, and a hundred thousand small files are mostly interpreter work.
+A process reads, hashes, claims and compresses, and writes packs of its own: only ids go back
+(measured in docs/performance.md). What several of these processes meet at the same time is stored
+by one of them (`store.claims`).
 
-Which blocks are new it tells from the block index and from what it has sent itself; two workers may
-send the same block, and the parent keeps one.
+Frames are a length and msgpack. Files are opened through /proc/PARENT/fd, so that names are
+resolved from the very folders that the walk holds open. At the end of its input, also when its
+parent was killed, the process makes durable what it has stored, says so, and ends.
 """
 
 from __future__ import annotations
 
-import os
+import gc
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 
+from ..store import errors
 from ..store.block_index import BlockIndex
+from ..store.block_store import BlockStore
+from ..store.claims import SharedClaims
 from ..store.codec import Codec
-from .batch_reader import OPEN_FLAGS, Batch, BatchReader, Hasher
+from ..store.errors import TreeringError
+from ..store.object_writer import ObjectWriter, Stored
+from .block_reader import Hasher, SmallFile
 from .metadata import XattrFilter
+from .read_threads import ReaderSettings, ReadThreads
 
 LENGTH: Final = struct.Struct("<Q")
-MAX_SENT: Final = 200_000
-"""Keys remembered as sent: about 20 MiB."""
 
-Files = list[tuple[int, bytes]]
+Piece = tuple[int, int, int]
+"""(descriptor, offset, length)"""
 
 
-class Settings(msgspec.Struct):
-    """What a worker is started with, as JSON in its argument."""
+class WorkerSettings(msgspec.Struct):
+    """What a worker is started with, as JSON in its argument. `claims` is the descriptor of the
+    log, which it inherits."""
 
     parent: int
-    index: str
-    block_size: int
+    repository: str
+    claims: int
+    threads: int
     level: int
+    block_size: int
     piece: int
     root: bool
     labels: bool
 
 
-class _Sent:
-    """Claims of one worker."""
+class Request(msgspec.Struct, array_like=True):
+    """A batch of files, or a piece."""
 
-    def __init__(self, index: BlockIndex) -> None:
-        self._index = index
-        self._sent: set[bytes] = set()
+    number: int
+    files: list[tuple[int, bytes]] = []
+    piece: Piece | None = None
 
-    def claim(self, keys: Sequence[bytes]) -> list[bool]:
-        if len(self._sent) > MAX_SENT:
-            self._sent.clear()
-        wanted = []
-        for key, present in zip(keys, self._index.present(keys), strict=True):
-            mine = not present and key not in self._sent
-            if mine:
-                self._sent.add(key)
-            wanted.append(mine)
-        return wanted
+
+class Failure(msgspec.Struct, array_like=True):
+    """An error on its way: `category` is the name of a class in `store.errors`, empty for an
+    OSError."""
+
+    category: str
+    message: str
+    hint: str | None = None
+    errno: int = 0
+
+    @staticmethod
+    def of(error: TreeringError | OSError) -> Failure:
+        if isinstance(error, OSError):
+            return Failure("", error.strerror or "", None, error.errno or 0)
+        return Failure(type(error).__name__, error.message, error.hint)
+
+    def error(self) -> Exception:
+        if not self.category:
+            return OSError(self.errno, self.message)
+        kind: type[TreeringError] = getattr(errors, self.category)
+        return kind(self.message, hint=self.hint)
+
+
+class Answer(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What came of request `number`. The last answer has `stored` or a failure, and no number."""
+
+    number: int | None
+    files: list[SmallFile] = []
+    ids: bytes = b""
+    failure: Failure | None = None
+    stored: Stored | None = None
 
 
 def read_frame(stream: IO[bytes]) -> bytes | None:
@@ -77,30 +107,78 @@ def read_frame(stream: IO[bytes]) -> bytes | None:
 
 
 def write_frame(stream: IO[bytes], content: bytes) -> None:
-    stream.write(LENGTH.pack(len(content)))
-    stream.write(content)
+    stream.write(LENGTH.pack(len(content)) + content)
     stream.flush()
+
+
+class _Worker:
+    def __init__(self, settings: WorkerSettings, answers: IO[bytes]) -> None:
+        repository = Path(settings.repository)
+        index = BlockIndex(repository / "index")
+        codec = Codec(settings.level)
+        store = BlockStore(repository / "packs", repository / "tmp", index, codec)
+        self._writer = ObjectWriter(store, SharedClaims(index, settings.claims))
+        hasher = Hasher(self._writer, codec, settings.block_size)
+        keep = XattrFilter(settings.root, settings.labels)
+        how = ReaderSettings(settings.block_size, settings.piece, keep, settings.parent)
+        self._threads = ReadThreads(settings.threads, hasher, how)
+        self._answers = answers
+        self._lock = threading.Lock()
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def start(self, request: Request) -> None:
+        number = request.number
+        if request.piece is None:
+            files = self._threads.read_files(request.files)
+            files.add_done_callback(lambda done: self._answer(done, number))
+        else:
+            ids = self._threads.read_piece(*request.piece)
+            ids.add_done_callback(lambda done: self._answer(done, number))
+
+    def end(self) -> None:
+        """Make durable what was stored, and say what it is."""
+        self._threads.close()
+        writer = self._writer
+        try:
+            writer.finish()
+        except TreeringError as error:
+            writer.abort()
+            self._send(Answer(None, failure=Failure.of(error)))
+        else:
+            stored = Stored(writer.stored_bytes, writer.stored_objects, writer.packs)
+            self._send(Answer(None, stored=stored))
+
+    def _answer(self, done: Future[list[SmallFile]] | Future[bytes], number: int) -> None:
+        if done.cancelled():
+            return
+        try:
+            result = done.result()
+        except (TreeringError, OSError) as error:
+            self._send(Answer(number, failure=Failure.of(error)))
+        else:
+            if isinstance(result, bytes):
+                self._send(Answer(number, ids=result))
+            else:
+                self._send(Answer(number, result))
+
+    def _send(self, answer: Answer) -> None:
+        # A parent that is gone needs no answer; what was stored is kept all the same.
+        with self._lock, suppress(BrokenPipeError):
+            write_frame(self._answers, self._encoder.encode(answer))
 
 
 def main() -> None:
     # An interrupt is the parent's to handle: it closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings = msgspec.json.decode(sys.argv[1], type=Settings)
-    index = BlockIndex(Path(settings.index), writable=False, locked=True)
-    hasher = Hasher(_Sent(index).claim, Codec(settings.level), settings.block_size)
-    base = b"/proc/%d/fd/" % settings.parent
-
-    def open_file(folder: int, name: bytes) -> int:
-        return os.open(b"%s%d/%s" % (base, folder, name), OPEN_FLAGS)
-
-    keep = XattrFilter(settings.root, settings.labels)
-    reader = BatchReader(hasher, keep, settings.piece, open_file)
-    decoder = msgspec.msgpack.Decoder(Files)
-    encoder = msgspec.msgpack.Encoder()
+    settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)  # as in the command: few of our objects have cycles
+    worker = _Worker(settings, answers)
+    decoder = msgspec.msgpack.Decoder(Request)
     while (request := read_frame(requests)) is not None:
-        batch: Batch = reader.read(decoder.decode(request))
-        write_frame(answers, encoder.encode(batch))
+        worker.start(decoder.decode(request))
+    worker.end()
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..store.block_store import ObjectWriter
 from ..store.errors import Corrupt, NotFound, storage_error
 from ..store.filesystem import filesystem_type
 from ..store.history import BRANCHES, Commit, Person, RefUpdate
 from ..store.ids import NodeId
 from ..store.nodes import EMPTY_FOLDER, Entry
+from ..store.object_writer import ObjectWriter
 from ..store.progress import SILENT, Progress
 from ..store.quoting import quote_path
 from ..store.repository import Repository
@@ -277,6 +277,7 @@ class _Build:
         builder = TreeBuilder(context)
         try:
             entry = builder.run(descriptor)
+            reader.finish()
         except OSError as error:
             raise storage_error(f"reading {self._top}", error) from error
         finally:

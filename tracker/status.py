@@ -21,7 +21,7 @@ from ..store.errors import storage_error
 from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
-from .batch_reader import OPEN_FLAGS
+from .block_reader import OPEN_FLAGS
 from .changes import Region, changed_regions, regions
 from .compare import live_differences
 from .metadata import KINDS, XattrFilter, at, folder_entry, read_xattrs

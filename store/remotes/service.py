@@ -18,10 +18,11 @@ from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
-from ..block_store import BlockStore, ObjectWriter
+from ..block_store import BlockStore
 from ..errors import Corrupt, InvalidInput, NotFound, RemoteError
 from ..history import BRANCHES, TAGS, HistoryObject, Person, RefUpdate
 from ..ids import ID_LENGTH, Key
+from ..object_writer import ObjectWriter
 from ..packfile import MAX_STORED, Record
 from ..repository import Repository
 from .base import (

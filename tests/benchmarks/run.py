@@ -116,6 +116,13 @@ def make_tree(work: Path) -> Path:
     return folder
 
 
+def warm(data: Path) -> None:
+    """Read all of it: what a kernel keeps of it from the last round differs from machine to
+    machine, and from tool to tool."""
+    os.sync()
+    subprocess.run(["tar", "-cf", "/dev/zero", "-C", str(data), "."], check=True)
+
+
 def first_commit(work: Path, data: Path) -> tuple[float, float, float]:
     """A first commit by treering, the repository beside the data."""
     repository = work / "treering"
@@ -123,6 +130,7 @@ def first_commit(work: Path, data: Path) -> tuple[float, float, float]:
     shutil.rmtree(data / ".treering", ignore_errors=True)
     start = ["-C", str(data)]
     subprocess.run([str(TREERING), *start, "init", "-q", "--repo", str(repository)], check=True)
+    warm(data)
     figures = run([str(TREERING), *start, "commit", "-q", "-m", "first"])
     print(
         f"  treering  {figures[0]:6.2f} s  cpu {figures[1]:6.2f}  {figures[2]:5.0f} MiB", flush=True
@@ -141,6 +149,7 @@ def first_backup(work: Path, data: Path) -> tuple[float, float, float]:
     }
     subprocess.run(["restic", "init", "-q"], env={**os.environ, **environment}, check=True)
     excluded = ["--exclude", str(data / ".treering")]
+    warm(data)
     figures = run(["restic", "backup", "-q", *excluded, str(data)], **environment)
     print(
         f"  restic    {figures[0]:6.2f} s  cpu {figures[1]:6.2f}  {figures[2]:5.0f} MiB", flush=True

@@ -11,13 +11,13 @@ from typing import BinaryIO, cast
 from blake3 import blake3
 
 from treering.store import trees
-from treering.store.block_store import ObjectWriter
 from treering.store.content import IndexBuilder
 from treering.store.directories import DirectoryBuilder, Folder
 from treering.store.errors import NotFound
 from treering.store.history import BRANCHES, Commit, HistoryObject, Person, RefUpdate
 from treering.store.ids import NULL, Key, NodeId, block_id, block_key
 from treering.store.nodes import Entry, EntryKind
+from treering.store.object_writer import ObjectWriter
 from treering.store.packfile import Record
 from treering.store.remotes.base import Description, Remote
 from treering.store.remotes.local import open_local

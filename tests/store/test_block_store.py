@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import CODEC, flip, open_store, payload_path, record_of, store_objects
 
-from treering.store.block_store import MAX_OPEN_PACKS, SMALL_COMMIT, BlockStore, ObjectWriter
+from treering.store.block_store import MAX_OPEN_PACKS, BlockStore
 from treering.store.errors import Corrupt, NotFound, StorageError
 from treering.store.ids import Kind, block_id, block_key, node_id, node_key
+from treering.store.object_writer import SMALL_COMMIT, ObjectWriter
 from treering.store.packfile import Record, pack_file_name, read_footer
 
 
@@ -141,8 +142,8 @@ def test_small_commit_is_one_pack_of_both(store: BlockStore) -> None:
         writer.append([block(number), node(number)])
     writer.finish()
     assert kinds(store) == [{Kind.BLOCK, Kind.NODE}]
-    (name,) = writer.packs
-    assert (store.packs / pack_file_name(name)).exists()
+    (pack,) = writer.packs
+    assert (store.packs / pack_file_name(pack.name)).exists()
     assert list(store.tmp.iterdir()) == []
 
 
@@ -161,7 +162,7 @@ def test_large_commit_has_packs_apart(store: BlockStore) -> None:
 def test_full_packs_are_sealed_on_the_way(
     store: BlockStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("treering.store.block_store.PACK_SIZE", 50_000)
+    monkeypatch.setattr("treering.store.object_writer.PACK_SIZE", 50_000)
     records = [noise(10_000) for _ in range(40)]
     packs = store_objects(store, records)
     assert len(packs) == len(set(packs)) == 8

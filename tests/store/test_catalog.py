@@ -14,6 +14,7 @@ from treering.store.errors import Corrupt, StorageError, UnsupportedFormat
 from treering.store.history import RefUpdate
 from treering.store.ids import NodeId
 from treering.store.marks import MarkLog
+from treering.store.packfile import PackInfo
 from treering.store.repository import Repository
 
 
@@ -54,7 +55,7 @@ def test_migrated_from_empty(path: Path) -> None:
 def test_migrated_from_every_older_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a version holds is still there after the next, and each migration runs once."""
     catalog = Catalog(path)
-    catalog.add_packs([(b"p", 1, 2, 3)])
+    catalog.add_packs([PackInfo(b"p", 1, 2, 3)])
     catalog.close()
 
     def extra(db: object) -> None:
@@ -98,14 +99,14 @@ def test_newer_schema_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 16, 100, 4096])
 def test_damaged_file_is_corrupt(path: Path, keep: int) -> None:
     catalog = Catalog(path)
-    catalog.add_packs([(b"%d" % n, 1, 2, 3) for n in range(1000)])
+    catalog.add_packs([PackInfo(b"%d" % n, 1, 2, 3) for n in range(1000)])
     catalog.close()
     content = path.read_bytes()
     path.write_bytes(content[:keep] + b"\xa5" * (len(content) - keep))
     with pytest.raises(Corrupt, match="catalog") as caught:
         catalog = Catalog(path)
         try:
-            catalog.add_packs([(b"x", 1, 2, 3)])
+            catalog.add_packs([PackInfo(b"x", 1, 2, 3)])
         finally:
             catalog.close()
     assert caught.value.hint is not None and "delete catalog.db" in caught.value.hint
@@ -116,12 +117,12 @@ def test_opened_for_reading_only(path: Path) -> None:
         Catalog(path, writable=False)
     assert not path.exists()
     catalog = Catalog(path)
-    catalog.add_packs([(b"p", 1, 2, 3)])
+    catalog.add_packs([PackInfo(b"p", 1, 2, 3)])
     catalog.close()
     reader = Catalog(path, writable=False)
     assert reader.conn.execute("select count(*) from packs").fetchone() == (1,)
     with pytest.raises(StorageError):
-        reader.add_packs([(b"q", 1, 2, 3)])
+        reader.add_packs([PackInfo(b"q", 1, 2, 3)])
     reader.close()
 
 
@@ -131,8 +132,8 @@ def test_transaction_is_all_or_nothing(path: Path) -> None:
         conn.execute("insert into packs values (?, 1, 1, 1)", (b"p",))
         _ = 1 // 0
     assert catalog.conn.execute("select count(*) from packs").fetchone() == (0,)
-    catalog.add_packs([(b"p", 1, 2, 3), (b"q", 1, 2, 3)])
-    catalog.add_packs([(b"p", 9, 9, 9)])
+    catalog.add_packs([PackInfo(b"p", 1, 2, 3), PackInfo(b"q", 1, 2, 3)])
+    catalog.add_packs([PackInfo(b"p", 9, 9, 9)])
     catalog.drop_packs([b"q", b"absent"])
     assert catalog.conn.execute("select * from packs").fetchall() == [(b"p", 1, 2, 3)]
     catalog.close()

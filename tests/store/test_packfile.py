@@ -41,7 +41,7 @@ def write_pack(folder: Path, records: list[Record]) -> Path:
     writer = PackWriter(folder)
     for record in records:
         writer.append(record)
-    return folder / pack_file_name(writer.seal(folder))
+    return folder / pack_file_name(writer.seal(folder).name)
 
 
 def read_pack(path: Path) -> list[tuple[FooterEntry, Record]]:

@@ -31,7 +31,8 @@ def fill(repository: Repository, found: list[Record]) -> list[bytes]:
         writer.claim([record.key])
         writer.append([record])
     writer.finish()
-    return writer.packs
+    repository.record_packs(writer.packs)
+    return [pack.name for pack in writer.packs]
 
 
 def reopen(repository: Repository, notice: Callable[[str], None] = lambda _: None) -> Repository:
@@ -116,7 +117,6 @@ def test_pack_that_is_not_indexed_is_indexed(repository: Repository, tmp_path: P
 def test_missing_pack_is_said_and_nothing_is_held(repository: Repository) -> None:
     found = records(1, 2)
     packs = [fill(repository, [record])[0] for record in found]
-    repository.record_packs(packs)
     repository.mark_held([ROOT], "whole")
     repository.catalog.conn.execute("insert into scan_state values (1, x'00', x'00')")
     assert repository.held(ROOT) == "whole"

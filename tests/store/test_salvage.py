@@ -145,7 +145,7 @@ def test_pack_of_a_live_writer_is_left_alone(store: BlockStore) -> None:
     assert salvage(store, 1) == 0
     assert alive.path.exists()
     assert present(store, found) == [False, False]
-    name = alive.seal(store.packs)
+    name = alive.seal(store.packs).name
     store.index.add_pack(name, alive.entries)
     assert [store.record(record.key) for record in found] == found
 

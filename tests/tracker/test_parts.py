@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from treering.store.ids import NULL
 from treering.tracker.changes import Region, regions
 from treering.tracker.ignore import NO_RULES
+from treering.tracker.large_file import count_runs, data_pieces
 from treering.tracker.links import group_names, group_path
-from treering.tracker.reading import count_runs, data_pieces
 from treering.tracker.scope import Relation, Scope
 
 BLOCK = 4096
