@@ -9,10 +9,11 @@ belongs to. It may be lost at any time, and is dropped whole when the tree lies 
 system than before.
 
 Doubtful signatures are flagged. RACY: the file changed so close to the read that a later change
-could have the same time stamp; it counts as changed. MAPPED: its mtime was under 90 s old when it
+could have the same time stamp; it counts as changed. MAPPED: its ctime was under 90 s old when it
 was read, so a writer may have it mapped with pages still writable, into which stores go without
-moving mtime until the kernel has written them back; it is read once more by the next commit, while
-status takes its word.
+moving a time stamp until the kernel has written them back; it is read once more by the next commit,
+while status takes its word. It goes by ctime, which the first store into a page moves as it moves
+mtime, and which nobody can set back.
 
 New rows gather in a temporary table and replace old ones in one transaction at the end, so that a
 long commit does not lock the catalog. A `ScanState` belongs to one thread.
@@ -93,7 +94,7 @@ def doubt(info: StatLike, read_at_ns: int, granularity_ns: int) -> int:
     """The flag for a file that was stat-ed as `info` before it was read at this time."""
     if info.st_ctime_ns >= read_at_ns - granularity_ns:
         return RACY
-    if info.st_mtime_ns >= read_at_ns - MAPPED_NS:
+    if info.st_ctime_ns >= read_at_ns - MAPPED_NS:
         return MAPPED
     return CLEAN
 
