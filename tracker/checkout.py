@@ -28,7 +28,7 @@ from ..store.repository import Repository
 from .ignore import NO_RULES
 from .metadata import read_xattrs
 from .placing import apply_metadata, is_foreign, open_own_folder, rules_in
-from .restore_entries import EntryRestorer, Frame
+from .restore_entries import EntryRestorer, Frame, signature_of
 from .restore_plan import Action, Options, Result
 from .scan import FOLDER_FLAGS, RESERVED
 from .scan_state import CLEAN, RACY, UNKNOWN, Part, ScanState, folder_signature
@@ -194,10 +194,10 @@ class Restorer:
 
     def _folder(self, frame: Frame, entry: Entry, info: os.stat_result | None) -> Frame | None:
         path = frame.path + entry.name
-        dry = self._options.dry_run
+        dry, before = self._options.dry_run, signature_of(info)
         if info is not None and not stat.S_ISDIR(info.st_mode):
-            self._entries.act("replace", path)
-            self._entries.remove(frame, entry.name)
+            if not self._entries.replaced(frame, entry.name, before):
+                return None
             info = None
         if info is not None and info.st_dev != self._device:
             self.result.report.problem(path, "not restored: a mount point")
@@ -214,7 +214,7 @@ class Restorer:
             else:
                 descriptor = open_own_folder(frame.descriptor, entry.name)
         except OSError as error:
-            self.result.report.failed(path, "restore the folder", error)
+            self._entries.failed(frame.descriptor, path, before, "restore the folder", error)
             return None
         return self._frame(path + b"/", entry, descriptor, frame, fresh=fresh)
 
@@ -251,7 +251,7 @@ class Restorer:
                 frame.descriptor, replace(entry, name=b"."), keep, frame.descriptor
             )
         except OSError as error:
-            self.result.report.failed(frame.path, "restore the metadata of", error)
+            self._entries.folder_failed(frame.path[:-1], error)
             return
         self._entries.note(frame.path[:-1], note)
 
@@ -270,7 +270,10 @@ class Restorer:
             if is_folder and is_foreign(frame.descriptor, name, info, self._device):
                 continue
             self._entries.act("delete", path)
-            self.result.deleted += self._entries.remove(frame, name)
+            try:
+                self.result.deleted += self._entries.remove(frame, name)
+            except OSError as error:
+                self.result.report.failed(path, "delete", error)
 
 
 def _close(descriptor: int) -> None:

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -20,7 +21,7 @@ from ..store import trees
 from ..store.block_store import BlockStore
 from ..store.content import block_count, blocks_of
 from ..store.durable import pwrite_all
-from ..store.errors import Corrupt
+from ..store.errors import Corrupt, TreeringError
 from ..store.ids import NULL, block_id
 from ..store.nodes import Entry
 from ..store.progress import Progress
@@ -43,7 +44,8 @@ class FileTask:
     """A file to be brought to `entry` in an open folder.
 
     `exists`: a regular file is there. `changes`: the blocks to write if they are known; None when
-    the live file has to be compared (or all must be written, where nothing exists).
+    the live file has to be compared (or all must be written, where nothing exists). `before`: the
+    signature of what was there, empty for nothing.
     """
 
     folder: int
@@ -51,17 +53,19 @@ class FileTask:
     entry: Entry
     exists: bool
     changes: list[Change] | None = None
+    before: bytes = b""
 
 
 @dataclass(eq=False, slots=True)
 class Written:
     """What became of a task: the file's signature on disk, bytes written, and what could not be
-    restored; or the error."""
+    restored; or the error, and whether it refused only metadata of a file that is written."""
 
     signature: bytes = b""
     size: int = 0
     note: Note | None = None
     error: OSError | None = None
+    refused: bool = False
 
 
 class FileWriter:
@@ -166,8 +170,7 @@ class FileWriter:
         if isinstance(plan, OSError):
             return Written(error=plan)
         try:
-            descriptor, fresh = self._open(task)
-            try:
+            with self._opened(task) as (descriptor, fresh):
                 if fresh and task.exists:
                     plan = list(self.wanted(task.entry))
                     blocks = trees.read_blocks(
@@ -175,13 +178,24 @@ class FileWriter:
                     )
                 written = self._write(descriptor, task.entry, plan, blocks)
                 return self._complete(task, descriptor, written)
-            finally:
-                os.close(descriptor)
         except OSError as error:
             return Written(error=error)
 
+    @contextmanager
+    def _opened(self, task: FileTask) -> Iterator[tuple[int, bool]]:
+        """(descriptor, whether the file is new). A new file that fails does not stay."""
+        descriptor, fresh = self._open(task)
+        try:
+            yield descriptor, fresh
+        except (OSError, TreeringError):
+            if fresh:
+                with suppress(OSError):
+                    os.unlink(task.entry.name, dir_fd=task.folder)
+            raise
+        finally:
+            os.close(descriptor)
+
     def _open(self, task: FileTask) -> tuple[int, bool]:
-        """(descriptor, whether the file is new)."""
         name, folder = task.entry.name, task.folder
         if task.exists:
             try:
@@ -216,7 +230,10 @@ class FileWriter:
         return written
 
     def _complete(self, task: FileTask, descriptor: int, written: int) -> Written:
-        note = apply_metadata(task.folder, task.entry, self._keep, descriptor)
+        try:
+            note = apply_metadata(task.folder, task.entry, self._keep, descriptor)
+        except PermissionError as error:
+            return Written(error=error, refused=True)
         self._progress.advance(files=1, size=written)
         return Written(file_signature(os.fstat(descriptor)), written, note)
 
@@ -225,13 +242,10 @@ class FileWriter:
     def large(self, task: FileTask) -> Written:
         """Bring a file of any size to its entry; its pieces are written by the workers."""
         try:
-            descriptor, fresh = self._open(task)
-            try:
+            with self._opened(task) as (descriptor, fresh):
                 changes = self._plan_large(task, descriptor, fresh)
                 written = self._write_pieces(descriptor, task.entry, changes)
                 return self._complete(task, descriptor, written)
-            finally:
-                os.close(descriptor)
         except OSError as error:
             return Written(error=error)
 

@@ -1,12 +1,13 @@
 """The command-sized operations over `checkout`: restore in place, restore elsewhere, clone.
 
 In place, the commit lock is held, uncommitted changes are looked for first, and the restore log
-stands while the tree is between two states.
+stands while the tree, or a file in it, is between two states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -51,10 +52,10 @@ def restore_in_place(
     _check_paths(repository, wanted, options.scope)
     with repository.lock("commit", "a commit"):
         log = restore_log.Restore(commit.id, tuple(options.scope.paths), options.delete)
-        resumed = restore_log.pending(repository) == log
-        if not options.scope.whole:
-            # Of the whole tree, another restore finishes or undoes any: it covers all of it.
-            restore_log.refuse_if_pending(repository, allowed=log)
+        restore_log.refuse_if_pending(repository, options.scope)
+        earlier = restore_log.pending(repository)
+        resumed = earlier is not None and earlier.is_same(log)
+        options = replace(options, earlier=earlier.earlier() if earlier else None)
         if options.scope.whole and not force and not resumed:
             progress.begin("comparing")
             _refuse_losses(repository, top, wanted, options)
@@ -66,8 +67,16 @@ def restore_in_place(
             # The log may go only when what was overwritten in place is durable: a power cut would
             # leave old bytes under the new times, and nothing to tell.
             sync_file_system(top)
-            restore_log.end(repository)
+            _end_log(repository, log, result)
         return result
+
+
+def _end_log(repository: Repository, log: restore_log.Restore, result: Result) -> None:
+    """The log goes, or names what is half restored; where that is too much, it stays as it is."""
+    if not result.half_count:
+        restore_log.end(repository)
+    elif result.half_count == len(result.half) and b"" not in result.half:
+        restore_log.begin(repository, log._replace(failed=tuple(result.half)))
 
 
 def restore_clone(

@@ -23,10 +23,10 @@ from .file_writer import Change, FileTask, FileWriter, Written
 from .ignore import IgnoreRules
 from .links import group_path
 from .metadata import KINDS, XattrFilter, at, read_xattrs
-from .placing import apply_metadata, make_link, make_special, remove
+from .placing import REFUSED, apply_metadata, make_link, make_special, remove
 from .restore_plan import Action, Options, Result, What
 from .restore_queue import Place, RestoreQueue
-from .scan_state import CLEAN, Part, file_signature
+from .scan_state import CLEAN, UNKNOWN, Part, file_signature
 from .snapshot import xattr_filter
 from .unrestored import Note, Unrestored
 
@@ -53,6 +53,20 @@ class Frame:
     position: int = 0
     leaf: Child | None = None
     signatures: list[bytes] = field(default_factory=list)
+
+
+def signature_of(info: os.stat_result | None) -> bytes:
+    """Empty for nothing there."""
+    return file_signature(info) if info is not None else b""
+
+
+def _signature_at(folder: int, name: bytes) -> bytes:
+    try:
+        return signature_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except FileNotFoundError:
+        return b""
+    except OSError:
+        return UNKNOWN
 
 
 class EntryRestorer:
@@ -87,6 +101,7 @@ class EntryRestorer:
         self.queue = RestoreQueue(self._writer, repository.block_size, self._written)
         self._groups: dict[bytes, tuple[bytes, int]] = {}
         self._inodes: dict[int, bytes] = {}
+        self._failed_groups: set[bytes] = set()
         self._notes: list[tuple[bytes, Note | None]] = []
         self.result = Result()
 
@@ -102,12 +117,9 @@ class EntryRestorer:
         self, frame: Frame, entry: Entry, info: os.stat_result | None, position: int
     ) -> None:
         """Bring a name that is to be no folder to its entry; `info`: what is there."""
-        path = frame.path + entry.name
+        before = signature_of(info)
         if info is not None and KINDS.get(stat.S_IFMT(info.st_mode)) != entry.kind:
-            self.act("replace", path)
-            if not self.remove(frame, entry.name):
-                what = "not restored: in its place, a folder holds what is never deleted"
-                self.result.report.problem(path, what)
+            if not self.replaced(frame, entry.name, before):
                 return
             info = None
         group = None
@@ -115,21 +127,35 @@ class EntryRestorer:
             group = group_path(frame.path, entry.more.group)
         if info is not None and info.st_nlink > 1 and not self._may_share(group, info.st_ino):
             # Another name of this file is to stay as it is, or will be restored on its own.
-            self.act("replace", path)
-            self.remove(frame, entry.name)
+            if not self.replaced(frame, entry.name, before):
+                return
             info = None
-        if group is not None and self._link(frame, entry, group, info, position):
+        if group is not None and self._link(frame, entry, group, info, position, before):
             return
         if entry.kind == EntryKind.FILE:
-            self._file(frame, entry, info, position)
+            self._file(frame, entry, info, position, before)
         else:
-            self._special(frame, entry, info, position)
+            self._special(frame, entry, info, position, before)
 
     def act(self, what: What, path: bytes) -> None:
         self._on_action(Action(what, path))
 
+    def replaced(self, frame: Frame, name: bytes, before: bytes) -> bool:
+        """Delete what is in the way of an entry; False where it could not be, which is said."""
+        path = frame.path + name
+        self.act("replace", path)
+        try:
+            if self.remove(frame, name):
+                return True
+        except OSError as error:
+            self.failed(frame.descriptor, path, before, "replace", error)
+            return False
+        what = "not restored: in its place, a folder holds what is never deleted"
+        self.result.report.problem(path, what)
+        return False
+
     def remove(self, frame: Frame, name: bytes) -> bool:
-        """Whether the name is free now."""
+        """Whether the name is free now. OSError where it cannot be deleted."""
         if self._options.dry_run or frame.descriptor < 0:
             return True
         return remove(frame.descriptor, name, frame.path + name, frame.rules)
@@ -147,7 +173,14 @@ class EntryRestorer:
         leaf = directories.load_leaf(self._source, part.leaf)
         return leaf.entries[position]
 
-    def _file(self, frame: Frame, entry: Entry, info: os.stat_result | None, position: int) -> None:
+    def _file(
+        self,
+        frame: Frame,
+        entry: Entry,
+        info: os.stat_result | None,
+        position: int,
+        before: bytes,
+    ) -> None:
         path = frame.path + entry.name
         changes: list[Change] | None = None
         if info is None:
@@ -165,7 +198,7 @@ class EntryRestorer:
             self.act("update" if changes is None or changes else "metadata", path)
         if self._options.dry_run:
             return
-        task = FileTask(frame.descriptor, path, entry, info is not None, changes)
+        task = FileTask(frame.descriptor, path, entry, info is not None, changes, before)
         self.queue.file(task, (frame.signatures, position))
 
     def _compare(self, frame: Frame, entry: Entry, info: os.stat_result) -> None:
@@ -195,20 +228,33 @@ class EntryRestorer:
 
     def _written(self, task: FileTask, place: Place, written: Written) -> None:
         if written.error is not None:
-            self.result.report.failed(task.path, "restore", written.error)
+            self._not_written(task, written.error, refused=written.refused)
             return
         place[0][place[1]] = written.signature
         self.result.files += written.size > 0 or not task.exists
         self.result.size += written.size
         self.note(task.path, written.note)
 
+    def _not_written(self, task: FileTask, error: OSError, *, refused: bool) -> None:
+        if task.entry.more.group is not None:
+            self._failed_groups.add(task.path)
+        if refused:
+            self.result.report.failed(task.path, "restore the metadata of", error)
+        else:
+            self.failed(task.folder, task.path, task.before, "restore", error, written=True)
+
     def _special(
-        self, frame: Frame, entry: Entry, info: os.stat_result | None, position: int
+        self,
+        frame: Frame,
+        entry: Entry,
+        info: os.stat_result | None,
+        position: int,
+        before: bytes,
     ) -> None:
         path = frame.path + entry.name
         if info is not None and not self._special_fits(frame.descriptor, entry, info):
-            self.act("replace", path)
-            self.remove(frame, entry.name)
+            if not self.replaced(frame, entry.name, before):
+                return
             info = None
         elif info is None:
             self.act("create", path)
@@ -223,7 +269,7 @@ class EntryRestorer:
             note = apply_metadata(frame.descriptor, entry, self.keep)
             live = os.stat(entry.name, dir_fd=frame.descriptor, follow_symlinks=False)
         except OSError as error:
-            self.result.report.failed(path, "restore", error)
+            self.failed(frame.descriptor, path, before, "restore", error)
             return
         frame.signatures[position] = file_signature(live)
         self.note(path, note)
@@ -247,6 +293,7 @@ class EntryRestorer:
         group: bytes,
         info: os.stat_result | None,
         position: int,
+        before: bytes,
     ) -> bool:
         """Queue a link to the name of the group that was restored first; False for that one."""
         path = frame.path + entry.name
@@ -257,12 +304,13 @@ class EntryRestorer:
 
         def link() -> None:
             try:
-                signatures[position], made = make_link(
-                    self._target, first, frame.descriptor, entry.name
-                )
-                self.result.files += made
+                found, made = make_link(self._target, first, frame.descriptor, entry.name)
             except OSError as error:
-                self.result.report.failed(path, "link", error)
+                self.failed(frame.descriptor, path, before, "link", error)
+                return
+            self.result.files += made
+            if first not in self._failed_groups:
+                signatures[position] = found
 
         if info is None or info.st_ino != inode:
             self.act("link", path)
@@ -271,6 +319,39 @@ class EntryRestorer:
         return True
 
     # -- what could not be restored --------------------------------------------------------------
+
+    def failed(
+        self,
+        folder: int,
+        path: bytes,
+        before: bytes,
+        action: str,
+        error: OSError,
+        *,
+        written: bool = False,
+    ) -> None:
+        """Say what failed at a path, and note it if it is half restored now. `before`: the
+        signature of what was there; `written`: it was the content of a file."""
+        self.result.report.failed(path, action, error)
+        name = path.rsplit(b"/", 1)[-1]
+        if self._is_half(path, _signature_at(folder, name) != before, error, written=written):
+            self.result.left_half(path)
+
+    def folder_failed(self, path: bytes, error: OSError) -> None:
+        """Say that a folder, restored otherwise, did not get its own metadata."""
+        self.result.report.failed(path or b".", "restore the metadata of", error)
+        if error.errno not in REFUSED:
+            self.result.left_half(path)
+
+    def _is_half(self, path: bytes, moved: bool, error: OSError, *, written: bool) -> bool:
+        earlier = self._options.earlier
+        if error.errno in REFUSED and not (written and moved):
+            # Trying again would not help, so what is there may be kept; unless an earlier restore
+            # is known to have left it so.
+            return earlier is not None and earlier.left(path)
+        if earlier is None:
+            return moved
+        return moved or earlier.failed is None or earlier.left(path)
 
     def note(self, path: bytes, note: Note | None) -> None:
         if note is not None and (note.live_uid, note.live_gid) != (note.uid, note.gid):

@@ -1,14 +1,16 @@
 """The restore log: what an in-place restore was doing, so that it can be finished or undone.
 
 A small file in the repository's `tracker/`, written durably before the first change to the tree and
-deleted after the last. While it is there, commits are refused: they would record a tree that is
-half one snapshot and half another. The same restore, run again, finishes what is left, since it
-writes only what differs; restoring HEAD undoes it.
+deleted after the last, unless something was left half restored: a file in which some blocks could
+be written and others not. Then it stays, and names what. While it is there, commits are refused:
+they would record a tree, or a file, that is half one snapshot and half another. The same restore,
+run again, finishes what is left, since it writes only what differs; restoring HEAD undoes it.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,18 +18,35 @@ import msgspec
 
 from ..store.durable import fsync_folder, replace_file
 from ..store.errors import Conflict, Corrupt, storage_error
+from ..store.quoting import quote_path
 from ..store.repository import Repository
+from .restore_plan import Earlier
+from .scope import Relation, Scope
 
 MAGIC: Final = b"treering restore 1\n"
+NAMED: Final = 5
+"""So many paths are spelled out in a message."""
 
 
 class Restore(NamedTuple):
     """A restore: from which commit, of which paths (none: the whole tree), and whether what is not
-    in the commit was to be deleted."""
+    in the commit was to be deleted. `failed`: it came to its end, but for these paths."""
 
     commit: str
     paths: tuple[bytes, ...]
     delete: bool
+    failed: tuple[bytes, ...] = ()
+
+    def earlier(self) -> Earlier:
+        return Earlier(self.failed or None)
+
+    def left(self) -> tuple[bytes, ...]:
+        """The paths that are left to be restored; none for all."""
+        return self.failed or self.paths
+
+    def is_same(self, other: Restore) -> bool:
+        """Whether both were asked for the same."""
+        return self._replace(failed=()) == other._replace(failed=())
 
 
 def _path(repository: Repository) -> Path:
@@ -65,16 +84,43 @@ def pending(repository: Repository) -> Restore | None:
 
 def command(restore: Restore) -> str:
     """The command that finishes it."""
-    paths = "".join(f" {os.fsdecode(path)}" for path in restore.paths)
-    delete = " --delete" if restore.delete else ""
-    return f"treering restore --force{delete} --source {restore.commit[:10]}{paths}"
+    delete = " --delete" if restore.delete and not restore.failed else ""
+    return f"treering restore --force{delete} --source {restore.commit[:10]}{_arguments(restore)}"
 
 
-def refuse_if_pending(repository: Repository, allowed: Restore | None = None) -> None:
-    """Conflict while an interrupted restore, other than the allowed one, is not finished."""
+def _arguments(restore: Restore) -> str:
+    """What is left, as arguments from the top; all that was asked for where that is too much."""
+    paths = restore.left() if len(restore.left()) <= NAMED else restore.paths
+    texts = [os.fsdecode(path) for path in paths if path]
+    return "".join(" " + shlex.quote(f"./{text}" if text[0] == "-" else text) for text in texts)
+
+
+def summary(restore: Restore) -> str:
+    """What became of it, in a line."""
+    name = f"a restore of {restore.commit[:10]}"
+    if not restore.failed:
+        return f"{name} was interrupted"
+    paths = ", ".join(quote_path(path or b".") for path in restore.failed[:NAMED])
+    more = f" and {len(restore.failed) - NAMED} more" if len(restore.failed) > NAMED else ""
+    return f"{name} failed at {paths}{more}"
+
+
+def refuse_if_pending(repository: Repository, scope: Scope | None = None) -> None:
+    """Conflict while a restore is not finished, unless all that it left is in `scope`: restoring
+    that finishes or undoes it."""
     found = pending(repository)
-    if found is not None and found != allowed:
-        raise Conflict(
-            f"a restore of {found.commit[:10]} was interrupted: the tree is half restored",
-            hint=f"finish it with: {command(found)}; or go back with: treering restore --force",
-        )
+    if found is None or (scope is not None and _covers(scope, found)):
+        return
+    what = "what is there" if found.failed else "the tree"
+    back = f"treering restore --force{_arguments(found)}"
+    raise Conflict(
+        f"{summary(found)}: {what} is half restored",
+        hint=f"finish it with: {command(found)}; or go back with: {back}",
+    )
+
+
+def _covers(scope: Scope, found: Restore) -> bool:
+    if scope.whole:
+        return True
+    left = found.left()
+    return bool(left) and all(scope.relation(path) is Relation.INSIDE for path in left)

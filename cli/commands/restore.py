@@ -9,7 +9,7 @@ import click
 
 from ...store.errors import InvalidInput
 from ..context import Context, common_options, pass_context
-from ..output import Json, path_json, say, say_json, show_path
+from ..output import Json, path_json, say, say_json, show_path, tell
 from ..sizes import count, format_size
 from ..summary import finish_report, report_json
 
@@ -82,6 +82,7 @@ def command(
     if context.json:
         found: Json = {"commit": commit.id, "dry_run": dry_run, "files": result.files}
         found |= {"bytes": result.size, "deleted": result.deleted, **report_json(result.report)}
+        found["half_restored"] = [path_json(path) for path in result.half]
         if dry_run or context.verbose:
             found["actions"] = [{"what": item.what, **path_json(item.path)} for item in actions]
         say_json(found)
@@ -94,6 +95,9 @@ def command(
     if result.unowned:
         context.notice(f"the owners of {count(result.unowned, 'file')} could not be set")
     finish_report(context, result.report)
+    if result.half_count and target is None and not context.json:
+        tell(f"treering: {count(result.half_count, 'path')} half restored: commits are refused")
+        tell("hint: run the same restore again; treering status shows what is left")
 
 
 def _paths(context: Context, paths: tuple[str, ...], target: str | None) -> list[bytes]:

@@ -54,6 +54,7 @@ def command(context: Context, regions: bool, zero: bool) -> None:
                 "changes": [_item_json(item) for item in items],
                 "touched_folders": scan.touched,
                 "interrupted_restore": pending.commit if pending else None,
+                "half_restored": [path_json(path) for path in pending.failed] if pending else [],
                 **report_json(scan.report),
             }
         )
@@ -65,7 +66,8 @@ def command(context: Context, regions: bool, zero: bool) -> None:
     if upstream:
         say(ahead_behind_line(upstream))
     if pending:
-        say(f"A restore of {pending.commit[:10]} was interrupted.")
+        text = restore_log.summary(pending)
+        say(f"{text[0].upper()}{text[1:]}.")
         say(f"  (finish it with: {restore_log.command(pending)})")
     if items:
         say("Changes since the last commit:")
