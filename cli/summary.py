@@ -25,8 +25,9 @@ def change_line(change: Change) -> str:
     )
 
 
-def finish_report(context: Context, report: Report) -> None:
-    """Say what was met, on stderr, and set the exit code when something was not done."""
+def finish_report(context: Context, report: Report, new_sockets: int = 0) -> None:
+    """Say what was met, on stderr, and set the exit code when something was not done. Sockets are
+    said when they are new, and all with -v."""
     if report.problem_count:
         context.exit_code = exits.WARNINGS
     if context.json:
@@ -35,8 +36,9 @@ def finish_report(context: Context, report: Report) -> None:
         context.notice(f"{quote_path(remark.path)}: {remark.what}")
     if len(report.remarks) > SHOWN and not context.verbose:
         context.notice(f"and {len(report.remarks) - SHOWN} more such remarks (-v shows them)")
-    if report.sockets and not context.quiet:
-        context.notice(f"{count(report.sockets, 'socket')} left out")
+    sockets = report.sockets if context.verbose else new_sockets
+    if sockets:
+        context.notice(f"{count(sockets, 'socket')} left out")
     shown = report.problems[: None if context.verbose else SHOWN]
     for problem in shown:
         tell(f"treering: warning: {quote_path(problem.path)}: {problem.what}")

@@ -26,6 +26,7 @@ class Report:
         self.remarks: list[Remark] = []
         self.problem_count = 0
         self.sockets = 0
+        self.socket_paths: list[bytes] = []
 
     def problem(self, path: bytes, what: str) -> None:
         self.problem_count += 1
@@ -35,6 +36,11 @@ class Report:
     def remark(self, path: bytes, what: str) -> None:
         if len(self.remarks) < MAX_KEPT:
             self.remarks.append(Remark(path, what))
+
+    def socket(self, path: bytes) -> None:
+        self.sockets += 1
+        if len(self.socket_paths) < MAX_KEPT:
+            self.socket_paths.append(path)
 
     def failed(self, path: bytes, action: str, error: OSError) -> None:
         """A problem from an OSError: "cannot read: Permission denied"."""

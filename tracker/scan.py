@@ -314,7 +314,7 @@ class Walk:
         if kind == stat.S_IFDIR:
             return self._folder_slot(folder, name, info)
         if kind not in KINDS:
-            self._report.sockets += 1
+            self._report.socket(folder.path + name)
             return None
         if name[:1] == b"." and self._reserved(folder, name):
             return None

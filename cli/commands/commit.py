@@ -51,6 +51,7 @@ def command(
     """
     from ...tracker.scope import Scope
     from ...tracker.snapshot import Request, commit
+    from ...tracker.sockets import unsaid
 
     context.lock_wait = wait
     top = context.work_tree()
@@ -76,7 +77,9 @@ def command(
         branch = context.repository.history.branch() or "detached HEAD"
         say(f"[{branch} {made.short}] {made.title}")
         say(f" {change_line(outcome.change)} in {format_seconds(outcome.seconds)}")
-    finish_report(context, outcome.report)
+    heard = not context.json and not context.quiet
+    new = unsaid(context.repository.catalog, outcome.report, whole=scope.whole) if heard else 0
+    finish_report(context, outcome.report, new)
     if push_after:
         from ..replication import push_branches
 
