@@ -5,7 +5,10 @@ from __future__ import annotations
 import mmap
 import time
 
+import pytest
 from live_trees import Work, touch
+
+from treering.store.filesystem import filesystem_type
 
 OLD = 10**18
 PAGE = 4096
@@ -36,6 +39,24 @@ def test_an_mtime_that_is_set_back_after_the_store(work: Work) -> None:
         work.commit()
         mapped[:6] = b"second"
         touch(path, OLD)
+        assert work.changes() == {"mapped": "modified"}
+        work.commit()
+        assert work("cat", "HEAD:mapped").raw[:6] == b"second"
+
+
+def test_a_file_that_is_restored_while_it_is_mapped(work: Work) -> None:
+    """What restore wrote is not in doubt: its syncfs has made the pages read-only again, so that
+    the next store moves the time."""
+    if filesystem_type(work.top) == "tmpfs":
+        pytest.skip("tmpfs writes nothing back")
+    path = work.write("mapped", bytes(2 * PAGE))
+    touch(path, OLD)
+    work.commit()
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[:5] = b"first"
+        work("restore", "mapped")
+        assert mapped[:5] == bytes(5)
+        mapped[:6] = b"second"
         assert work.changes() == {"mapped": "modified"}
         work.commit()
         assert work("cat", "HEAD:mapped").raw[:6] == b"second"
