@@ -21,10 +21,11 @@ from ..store import directories, trees
 from ..store.content import NodeSource
 from ..store.directories import DirectoryBuilder, Folder, with_folder
 from ..store.errors import NotFound
-from ..store.nodes import Child, Entry, Extras
+from ..store.nodes import Entry, Extras
 from ..store.object_writer import ObjectWriter
 from ..store.progress import SILENT, Progress
 from .block_reader import unchanged
+from .frame import Frame
 from .links import LinkTable
 from .metadata import (
     StatLike,
@@ -84,48 +85,12 @@ class Context:
     progress: Progress = SILENT
 
 
-class _Frame:
-    """A folder under construction, beside its rows of the state."""
-
-    def __init__(self, live: LiveFolder, writer: ObjectWriter) -> None:
-        self.live = live
-        self.signed: deque[tuple[bytes, bytes, int, bool]] = deque()
-        self.reused: dict[bytes, Part] = {}
-        self.parts: list[Part] = []
-        self.complete = True
-        self.builder = DirectoryBuilder(writer.put_node, self._on_leaf)
-
-    def add(self, entry: Entry, signature: bytes, flag: int, linked: bool) -> None:
-        self.signed.append((entry.name, signature, flag, linked))
-        self.builder.add(entry)
-
-    def _on_leaf(self, child: Child, final: bool) -> None:
-        """Cut the state's row for a leaf from what was signed for its entries."""
-        whole = self.reused.pop(child.node, None)
-        if whole is not None:
-            self.parts.append(whole)
-            return
-        rows = [self.signed.popleft() for _ in range(child.entries)]
-        flags = bytes(row[2] for row in rows)
-        part = Part(
-            child.node,
-            child.files,
-            child.size,
-            final,
-            any(row[3] for row in rows),
-            [row[0] for row in rows],
-            b"".join(row[1] for row in rows),
-            flags if any(flags) else b"",
-        )
-        self.parts.append(part)
-
-
 class TreeBuilder:
     """One build. `run` may be called once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
         self._entries: dict[LiveFolder, tuple[Entry, bytes]] = {}
         self._same_inode: dict[int, ReadFile] = {}
         self.totals = Totals()
@@ -178,7 +143,7 @@ class TreeBuilder:
     def _handle(self, event: Event) -> None:
         match event:
             case Opened(folder):
-                self._frames.append(_Frame(folder, self._context.writer))
+                self._frames.append(Frame(folder, self._context.writer))
             case Filled(group):
                 self._redeem(group)
             case Group():
@@ -217,7 +182,7 @@ class TreeBuilder:
 
     # -- groups ----------------------------------------------------------------------------------
 
-    def _group(self, frame: _Frame, group: Group) -> None:
+    def _group(self, frame: Frame, group: Group) -> None:
         part = group.part
         if part is not None and self._reusable(frame, group, part):
             for slot in group.slots:
@@ -230,7 +195,7 @@ class TreeBuilder:
         for slot in group.slots:
             self._slot(frame, group, slot, kept)
 
-    def _reusable(self, frame: _Frame, group: Group, part: Part) -> bool:
+    def _reusable(self, frame: Frame, group: Group, part: Part) -> bool:
         if not group.same or part.linked or not frame.builder.at_boundary:
             return False
         if part.final and group.more:
@@ -250,7 +215,7 @@ class TreeBuilder:
         leaf = directories.load_leaf(self._context.source, group.part.leaf)
         return {entry.name: entry for entry in leaf.entries}
 
-    def _slot(self, frame: _Frame, group: Group, slot: Slot, kept: dict[bytes, Entry]) -> None:
+    def _slot(self, frame: Frame, group: Group, slot: Slot, kept: dict[bytes, Entry]) -> None:
         if slot.outside or slot.failed:
             self._as_before(frame, slot)
         elif slot.folder is not None:
@@ -267,7 +232,7 @@ class TreeBuilder:
             else:
                 self._special(frame, slot)
 
-    def _as_before(self, frame: _Frame, slot: Slot) -> None:
+    def _as_before(self, frame: Frame, slot: Slot) -> None:
         """What is out of scope or cannot be read stays as HEAD has it."""
         frame.complete = frame.complete and not slot.outside
         path = frame.live.path + slot.name
@@ -293,7 +258,7 @@ class TreeBuilder:
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _read_file(self, frame: _Frame, slot: Slot) -> None:
+    def _read_file(self, frame: Frame, slot: Slot) -> None:
         result = slot.ticket
         assert isinstance(result, ReadFile | OSError)
         path = frame.live.path + slot.name
@@ -325,7 +290,7 @@ class TreeBuilder:
         self._same_inode[inode] = result
         return result
 
-    def _not_read(self, frame: _Frame, slot: Slot, error: OSError) -> None:
+    def _not_read(self, frame: Frame, slot: Slot, error: OSError) -> None:
         if error.errno in GONE:
             return
         path = frame.live.path + slot.name
@@ -334,7 +299,7 @@ class TreeBuilder:
         self._context.report.failed(path, "read", error)
         self._as_before(frame, slot)
 
-    def _special(self, frame: _Frame, slot: Slot) -> None:
+    def _special(self, frame: Frame, slot: Slot) -> None:
         """Symlinks, fifos, devices, and folders whose inside is left out."""
         assert slot.info is not None
         folder, info = frame.live.descriptor, slot.info
@@ -362,7 +327,7 @@ class TreeBuilder:
         self._add_file(frame, entry, info, file_signature(info), CLEAN)
 
     def _add_file(
-        self, frame: _Frame, entry: Entry, info: StatLike, signature: bytes, flag: int
+        self, frame: Frame, entry: Entry, info: StatLike, signature: bytes, flag: int
     ) -> None:
         """Add an entry that is no folder, with the hard-link group that is expected for it."""
         linked = info.st_nlink > 1
@@ -382,7 +347,7 @@ class TreeBuilder:
 
     # -- folders ---------------------------------------------------------------------------------
 
-    def _close(self, frame: _Frame) -> None:
+    def _close(self, frame: Frame) -> None:
         live = frame.live
         folder = frame.builder.finish()
         entry = self._folder_entry(frame, folder)
@@ -392,7 +357,7 @@ class TreeBuilder:
         self._entries[live] = entry, folder_signature(entry)
         live.close()
 
-    def _folder_entry(self, frame: _Frame, folder: Folder) -> Entry:
+    def _folder_entry(self, frame: Frame, folder: Folder) -> Entry:
         live = frame.live
         before = self._before(live.path) if not live.inside else None
         if before is not None and before.is_folder:
