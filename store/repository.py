@@ -95,7 +95,6 @@ class Repository:
             (path / "config").touch()
             create_history(path / "history")
             fsync_folder(path / "history")
-            Catalog(path / "catalog.db").close()
             write_format(path, Format(block_size))
         except OSError as error:
             raise storage_error(f"making a repository at {path}", error) from error

@@ -346,7 +346,7 @@ def test_what_a_killed_commit_left_does_not_keep_a_disk_full(
     first_tree(top)
     succeed(top, "commit", "-m", "first")
     (top / "big").write_bytes(random.Random(4).randbytes(38 << 20))
-    inject(Point("write", 36), "signal=SIGKILL", tmp_path, ["commit", "-m", "killed"], top)
+    inject(Point("fsync", 1), "signal=SIGKILL", tmp_path, ["commit", "-m", "killed"], top)
     left = list((small_disk / "repository" / "tmp").glob("pack-*"))
     assert sum(path.stat().st_size for path in left) > 30 << 20
     (top / "big").unlink()
