@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "clone": "Make a new repository from a remote one.",
     "commit": "Record the work tree as a snapshot.",
     "config": "Read or change settings.",
+    "diff": "Show what differs between commits, or from one to the work tree.",
     "fetch": "Bring commits from a remote.",
     "fsck": "Check the repository.",
     "init": "Make a repository.",
@@ -29,6 +30,7 @@ COMMANDS: Final = {
     "push": "Send commits to a remote.",
     "remote": "Keep the list of remotes.",
     "restore": "Bring files back from a commit.",
+    "show": "Show a commit and what it changed.",
     "status": "Show what differs from the last commit.",
 }
 """Name -> one line of help. The module is `commands.NAME`, imported when the command is run."""

@@ -96,6 +96,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.kind == EntryKind.FILE
 
     @property
+    def kind_name(self) -> str:
+        """The kind as people write it: "file", "block-device"."""
+        return EntryKind(self.kind).name.lower().replace("_", "-")
+
+    @property
     def more(self) -> Extras:
         """The extras, empty ones where there are none."""
         return self.extras or NO_EXTRAS

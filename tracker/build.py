@@ -9,7 +9,6 @@ come from the stored leaf. Bounded by the queue, whatever the size of the tree.
 from __future__ import annotations
 
 import errno
-import os
 import stat
 from collections import deque
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from .metadata import (
     folder_entry,
     make_entry,
     read_xattrs,
-    symlink_entry,
+    special_entry,
 )
 from .reading import GONE, REPLACED, FileReader, ReadFile, Ticket
 from .report import Report
@@ -303,27 +302,20 @@ class TreeBuilder:
         """Symlinks, fifos, devices, and folders whose inside is left out."""
         assert slot.info is not None
         folder, info = frame.live.descriptor, slot.info
-        path = frame.live.path + slot.name
         try:
-            target = b""
-            if stat.S_ISLNK(info.st_mode):
-                target = os.readlink(slot.name, dir_fd=folder)
-            xattrs = read_xattrs(at(folder, slot.name), self._context.keep)
+            if stat.S_ISDIR(info.st_mode):
+                xattrs = read_xattrs(at(folder, slot.name), self._context.keep)
+                hollow = DirectoryBuilder(self._context.writer.put_node).finish()
+                entry = folder_entry(slot.name, info, xattrs, *hollow)
+                frame.add(entry, UNKNOWN, RACY, False)
+                return
+            entry = special_entry(folder, slot.name, info, self._context.keep)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 error = OSError(errno.ENXIO, "replaced by something else meanwhile")
             self._not_read(frame, slot, error)
             return
-        if stat.S_ISDIR(info.st_mode):
-            hollow = DirectoryBuilder(self._context.writer.put_node).finish()
-            entry = folder_entry(slot.name, info, xattrs, *hollow)
-            frame.add(entry, UNKNOWN, RACY, False)
-            return
-        if target:
-            entry = symlink_entry(slot.name, info, target, xattrs)
-        else:
-            entry = make_entry(slot.name, info, xattrs=xattrs)
-        entry = self._context.unrestored.apply(path, entry)
+        entry = self._context.unrestored.apply(frame.live.path + slot.name, entry)
         self._add_file(frame, entry, info, file_signature(info), CLEAN)
 
     def _add_file(

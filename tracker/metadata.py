@@ -125,6 +125,15 @@ def symlink_entry(name: bytes, info: StatLike, target: bytes, xattrs: Xattrs) ->
     return _entry(name, info, EntryKind.SYMLINK, len(target), 0, NULL, extras)
 
 
+def special_entry(folder: int, name: bytes, info: StatLike, keep: XattrFilter) -> Entry:
+    """The entry of a symlink, fifo or device in an open folder. OSError."""
+    target = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(info.st_mode) else None
+    xattrs = read_xattrs(at(folder, name), keep)
+    if target is not None:
+        return symlink_entry(name, info, target, xattrs)
+    return make_entry(name, info, xattrs=xattrs)
+
+
 def folder_entry(
     name: bytes, info: StatLike, xattrs: Xattrs, content: bytes, files: int, size: int
 ) -> Entry:

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from ..store import directories
 from ..store.content import NodeSource
 from ..store.errors import storage_error
+from ..store.history import Commit
 from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
@@ -80,14 +81,16 @@ class _HeadCursor:
 
 
 class StatusScan:
-    """One comparison of the tree at `top` with HEAD. `items` may be iterated once; `report`,
-    `head` and `touched` (folders with new times only) are complete after it."""
+    """One comparison of the tree at `top` with HEAD, or with the commit `base`. `items` may be
+    iterated once; `report`, `head` (what was compared with) and `touched` (folders with new times
+    only) are complete after it."""
 
     def __init__(
         self,
         repository: Repository,
         top: Path,
         *,
+        base: Commit | None = None,
         want_regions: bool = False,
         progress: Progress = SILENT,
     ) -> None:
@@ -99,7 +102,7 @@ class StatusScan:
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
         self._folders: dict[Slot, Entry] = {}
-        self.head = head_commit(repository)
+        self.head = base or head_commit(repository)
         self._unrestored = Unrestored(repository)
         self.report = Report()
         self.touched = 0

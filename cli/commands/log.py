@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 
 import click
 
-from ...store.history import BRANCHES, REMOTES, TAGS, Commit, History
+from ...store.history import History
+from ..commit_text import decorations, full
 from ..context import Context, common_options, pass_context
-from ..output import commit_json, format_time, say, say_json
-from ..summary import change_line
+from ..output import commit_json, say, say_json
 
 
 @click.command("log")
@@ -35,14 +34,14 @@ def command(context: Context, oneline: bool, limit: int | None, revisions: tuple
     if context.json:
         say_json([commit_json(commit) for commit in found])
         return
-    names = _decorations(history)
+    names = decorations(history)
     for number, commit in enumerate(found):
         if oneline:
             say(f"{commit.short}{names.get(commit.id, '')} {commit.title}")
         else:
             if number:
                 say()
-            for line in _full(commit, names.get(commit.id, "")):
+            for line in full(commit, names.get(commit.id, "")):
                 say(line)
 
 
@@ -59,32 +58,3 @@ def _range(history: History, revisions: tuple[str, ...]) -> tuple[list[str], lis
         else:
             wanted.append(history.resolve(text).id)
     return wanted, hidden
-
-
-def _decorations(history: History) -> dict[str, str]:
-    """Commit id -> " (HEAD -> main, origin/main)"."""
-    names: dict[str, list[str]] = {}
-    branch, head = history.branch(), history.head()
-    if head:
-        names.setdefault(head, []).append(f"HEAD -> {branch}" if branch else "HEAD")
-    for ref, target in history.refs().items():
-        if ref == f"{BRANCHES}{branch}":
-            continue
-        short = f"tag: {ref.removeprefix(TAGS)}" if ref.startswith(TAGS) else ref
-        short = short.removeprefix(BRANCHES).removeprefix(REMOTES)
-        names.setdefault(target, []).append(short)
-    return {target: f" ({', '.join(found)})" for target, found in names.items()}
-
-
-def _full(commit: Commit, names: str) -> Iterator[str]:
-    yield f"commit {commit.id}{names}"
-    yield f"Root:   {commit.root.hex()}"
-    if len(commit.parents) > 1:
-        yield "Merge:  " + " ".join(parent[:10] for parent in commit.parents)
-    yield f"Author: {commit.author.name} <{commit.author.email}>"
-    yield f"Date:   {format_time(commit.author)}"
-    yield ""
-    for line in commit.message.rstrip("\n").split("\n"):
-        yield f"    {line}".rstrip()
-    yield ""
-    yield f"    {change_line(commit.record.change)}"

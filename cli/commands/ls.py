@@ -81,7 +81,7 @@ def _json(item: Located) -> Json:
     entry = item.entry
     found: Json = {
         **path_json(item.path),
-        "kind": EntryKind(entry.kind).name.lower().replace("_", "-"),
+        "kind": entry.kind_name,
         "mode": f"{entry.mode:04o}",
         "uid": entry.uid,
         "gid": entry.gid,

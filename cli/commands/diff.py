@@ -1,0 +1,78 @@
+"""treering diff: what differs between two commits, or between one and the work tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ...store.errors import InvalidInput
+from ..arguments import PathsCommand, revisions_and_paths
+from ..changes import Style, changes_between, changes_json, say_changes, style_options
+from ..context import Context, common_options, pass_context
+from ..output import say_json
+from ..summary import finish_report, report_json
+
+if TYPE_CHECKING:
+    from ...store.history import Commit
+
+
+@click.command("diff", cls=PathsCommand)
+@style_options
+@click.argument("arguments", nargs=-1, metavar="[A [B] | A..B] [-- PATH...]")
+@common_options
+@pass_context
+def command(
+    context: Context, arguments: tuple[str, ...], stat: bool, names: bool, regions: bool
+) -> None:
+    """Show what differs between the last commit and the work tree, between commit A and the work
+    tree, or between commits A and B.
+
+    Texts are shown line by line, of anything else the byte ranges. Files that are equal are not
+    read.
+
+    \b
+    Example:
+      treering diff --stat HEAD~1 HEAD -- photos
+    """
+    revisions, texts = revisions_and_paths(context, arguments)
+    commits = _commits(context, revisions)
+    paths = context.tree_paths(tuple(texts)) if texts else []
+    style = Style(stat, names, regions)
+    if len(commits) == 2:
+        changes = changes_between(context.repository, commits[0], commits[1], paths)
+        if context.json:
+            say_json({"changes": changes_json(context.repository, changes)})
+        else:
+            say_changes(context.repository, changes, style)
+        return
+    _with_work_tree(context, commits[0] if commits else None, paths, style)
+
+
+def _commits(context: Context, revisions: list[str]) -> list[Commit]:
+    if len(revisions) == 1 and ".." in revisions[0]:
+        first, _, last = revisions[0].partition("..")
+        revisions = [first or "HEAD", last.lstrip(".") or "HEAD"]
+    if len(revisions) > 2:
+        raise InvalidInput("diff takes one commit, or two", hint="see: treering diff --help")
+    return [context.commit(text) for text in revisions]
+
+
+def _with_work_tree(
+    context: Context, base: Commit | None, paths: list[bytes], style: Style
+) -> None:
+    from ...tracker.live_diff import LiveDiff
+    from ...tracker.snapshot import head_commit
+
+    top = context.work_tree()
+    repository = context.repository
+    with context.progress() as progress:
+        progress.begin("comparing")
+        live = LiveDiff(repository, top, base or head_commit(repository), progress)
+        changes = live.changes(paths)
+    if context.json:
+        found = changes_json(repository, changes, live.source)
+        say_json({"changes": found, **report_json(live.report)})
+    else:
+        say_changes(repository, changes, style, live.source)
+    finish_report(context, live.report)

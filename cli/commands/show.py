@@ -1,0 +1,56 @@
+"""treering show: a commit and what it changed, or a file or folder of one."""
+
+from __future__ import annotations
+
+import click
+
+from ...store import trees
+from ..changes import Style, changes_between, changes_json, say_changes, style_options
+from ..commit_text import decorations, full
+from ..context import Context, common_options, pass_context
+from ..output import commit_json, say, say_json
+from . import cat, ls
+
+
+@click.command("show")
+@click.argument("what", metavar="[REV | REV:PATH]", default="HEAD")
+@style_options
+@common_options
+@pass_context
+@click.pass_context
+def command(
+    ctx: click.Context, context: Context, what: str, stat: bool, names: bool, regions: bool
+) -> None:
+    """Show a commit: who, when, why, and what it changed against its first parent.
+
+    With REV:PATH, print a file or list a folder as it was.
+
+    \b
+    Example:
+      treering show --stat HEAD
+    """
+    if ":" in what:
+        _show_path(ctx, context, what)
+        return
+    repository = context.repository
+    commit = context.commit(what)
+    parent = repository.history.commit(commit.parents[0]) if commit.parents else None
+    changes = changes_between(repository, parent, commit)
+    if context.json:
+        say_json({**commit_json(commit), "changes": changes_json(repository, changes)})
+        return
+    for line in full(commit, decorations(repository.history).get(commit.id, "")):
+        say(line)
+    if changes:
+        say()
+        say_changes(repository, changes, Style(stat, names, regions))
+
+
+def _show_path(ctx: click.Context, context: Context, what: str) -> None:
+    commit, path = context.split_revision(what)
+    store = context.repository.store
+    entry = trees.lookup(store, trees.load_root(store, commit.root).top, path)
+    if entry.is_folder:
+        ctx.invoke(ls.command, revision=what)
+    else:
+        ctx.invoke(cat.command, what=what)

@@ -1,0 +1,173 @@
+"""What differs between a commit and the live tree, in the form that two commits have.
+
+The scan of status says which paths differ; the files among them are read, hashed and compared like
+stored ones, over a source that has their nodes, and the blocks of short ones, in memory. Nothing is
+stored. A new folder is one change: what is in it is not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ..store import trees
+from ..store.block_store import BlockStore
+from ..store.codec import CodecId
+from ..store.content import IndexBuilder, block_count
+from ..store.errors import NotFound, storage_error
+from ..store.history import Commit
+from ..store.ids import NULL, Key, NodeId, block_id, block_key, node_id
+from ..store.nodes import EMPTY_FOLDER, Entry
+from ..store.packfile import Record
+from ..store.progress import SILENT, Progress
+from ..store.repository import Repository
+from ..store.text_diff import MAX_TEXT
+from ..store.trees import PathDifference
+from .block_reader import OPEN_FLAGS
+from .build import with_group
+from .compare import live_ids
+from .diff import FileChange, listed
+from .metadata import at, folder_entry, make_entry, read_xattrs, special_entry
+from .report import Report
+from .scan import FOLDER_FLAGS
+from .snapshot import top_entry, xattr_filter
+from .status import StatusScan
+from .unrestored import Unrestored
+
+
+class LiveSource:
+    """A block store, and before it what was read of live files."""
+
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+        self._nodes: dict[bytes, bytes] = {}
+        self._blocks: dict[bytes, bytes] = {}
+
+    def put_node(self, plain: bytes) -> NodeId:
+        identity = node_id(plain)
+        self._nodes[identity] = plain
+        return identity
+
+    def put_block(self, plain: bytes) -> None:
+        self._blocks[block_key(block_id(plain))] = plain
+
+    def node(self, identity: bytes) -> bytes:
+        plain = self._nodes.get(identity)
+        return self._store.node(identity) if plain is None else plain
+
+    def stream(self, keys: list[bytes]) -> Iterator[Record]:
+        for key in keys:
+            plain = self._blocks.get(key)
+            if plain is not None:
+                yield Record(Key(key), CodecId.RAW, len(plain), plain)
+        yield from self._store.stream([key for key in keys if key not in self._blocks])
+
+    def expand(self, record: Record) -> bytes:
+        if record.key in self._blocks:
+            return record.payload
+        return self._store.expand(record)
+
+
+class LiveDiff:
+    """One comparison of the tree at `top` with a commit, or with nothing. `report` is complete
+    after `changes`."""
+
+    def __init__(
+        self, repository: Repository, top: Path, base: Commit | None, progress: Progress = SILENT
+    ) -> None:
+        self._repository = repository
+        self._top = top
+        self._base = top_entry(repository, base)
+        self._scan = StatusScan(repository, top, base=base, progress=progress)
+        self._keep = xattr_filter(repository)
+        self._unrestored = Unrestored(repository)
+        self.source = LiveSource(repository.store)
+
+    @property
+    def report(self) -> Report:
+        return self._scan.report
+
+    def changes(self, paths: Iterable[bytes] = ()) -> list[FileChange]:
+        """What differs, or of it what lies at `paths`, in path order."""
+        wanted = list(paths)
+        found = sorted(
+            path for item in self._scan.items() if _selected(path := item.path.rstrip(b"/"), wanted)
+        )
+        try:
+            top = os.open(self._top, FOLDER_FLAGS)
+        except OSError as error:
+            raise storage_error(f"opening {self._top}", error) from error
+        self._pool = ThreadPoolExecutor(self._repository.threads, thread_name_prefix="compare")
+        try:
+            return listed(
+                difference for path in found for difference in self._differences(top, path)
+            )
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+            os.close(top)
+
+    def _differences(self, top: int, path: bytes) -> Iterator[PathDifference]:
+        old = self._stored(path)
+        try:
+            new = self._live(top, path, old)
+        except FileNotFoundError:
+            new = None
+        except OSError as error:
+            self.report.failed(path, "read", error)
+            return
+        yield PathDifference(path, old, new)
+        if old is not None and old.is_folder and not (new is not None and new.is_folder):
+            yield from trees.differences(self.source, old, None, path + b"/")
+
+    def _stored(self, path: bytes) -> Entry | None:
+        try:
+            base = self._base
+            return trees.lookup(self.source, base, path) if base is not None else None
+        except NotFound:
+            return None
+
+    def _live(self, top: int, path: bytes, old: Entry | None) -> Entry:
+        info = os.stat(path, dir_fd=top, follow_symlinks=False)
+        name = path.rpartition(b"/")[2]
+        if stat.S_ISDIR(info.st_mode):
+            xattrs = read_xattrs(at(top, path), self._keep)
+            entry = folder_entry(name, info, xattrs, EMPTY_FOLDER, 0, 0)
+        elif stat.S_ISREG(info.st_mode):
+            entry = self._file(top, path, name)
+        else:
+            entry = replace(special_entry(top, path, info, self._keep), name=name)
+        entry = self._unrestored.apply(path, entry)
+        return with_group(entry, old.more.group) if old is not None else entry
+
+    def _file(self, top: int, path: bytes, name: bytes) -> Entry:
+        block_size = self._repository.block_size
+        descriptor = os.open(path, OPEN_FLAGS, dir_fd=top)
+        try:
+            info = os.fstat(descriptor)
+            if info.st_size <= MAX_TEXT:
+                content = os.pread(descriptor, info.st_size, 0)
+                for start in range(0, len(content), block_size):
+                    self.source.put_block(content[start : start + block_size])
+            builder = IndexBuilder(self.source.put_node)
+            blocks = 0
+            for number, identity in live_ids(descriptor, info.st_size, block_size, self._pool):
+                builder.add_nulls(number - blocks)
+                builder.add(identity)
+                blocks = number + 1
+            builder.add_nulls(block_count(info.st_size, block_size) - blocks)
+            xattrs = read_xattrs(descriptor, self._keep)
+            return make_entry(name, info, content=builder.finish() or NULL, xattrs=xattrs)
+        finally:
+            os.close(descriptor)
+
+
+def _selected(path: bytes, wanted: list[bytes]) -> bool:
+    """Whether `path` is one of those wanted or below one; all are if none are given."""
+    return not wanted or any(
+        not prefix or path == prefix or path.startswith(prefix + b"/") for prefix in wanted
+    )
