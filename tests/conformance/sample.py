@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -105,6 +105,10 @@ def noise(count: int, seed: int) -> bytes:
     return blake3(b"%d" % seed).digest(length=count)
 
 
+FIRST = {"a": b"hello", "d/big": noise(40 * BLOCK + 5, 1), "d/holes": bytes(300 * BLOCK) + b"x"}
+SECOND = {**FIRST, "d/big": FIRST["d/big"][:-5] + b"12345"}
+
+
 def push_main(repository: Repository, remote: Remote, jobs: int = 2) -> PushResult:
     tip = repository.history.ref(MAIN)
     assert tip is not None
@@ -121,6 +125,16 @@ def has(repository: Repository, key: bytes) -> bool:
     except NotFound:
         return False
     return True
+
+
+def records(repository: Repository, keep: Callable[[Key], bool] = lambda _: True) -> list[Record]:
+    keys = [key for key, _ in repository.store.index.items() if keep(key)]
+    return list(repository.store.stream(keys))
+
+
+def send_history(repository: Repository, remote: Remote, tip: str) -> None:
+    commits = repository.history.oldest_first([tip])
+    remote.store_history(list(repository.history.export(commits)))
 
 
 class Carriers:
@@ -197,3 +211,24 @@ class Relay(Remote):
 
     def close(self) -> None:
         self.inner.close()
+
+
+class Counting(Relay):
+    """Counts the objects that travel."""
+
+    def __init__(self, inner: Remote) -> None:
+        super().__init__(inner)
+        self.sent: list[Key] = []
+        self.fetched: list[Key] = []
+
+    def store(self, records: Iterable[Record]) -> int:
+        def counted() -> Iterator[Record]:
+            for record in records:
+                self.sent.append(record.key)
+                yield record
+
+        return self.inner.store(counted())
+
+    def fetch(self, keys: Sequence[Key]) -> Iterator[Record]:
+        self.fetched += keys
+        return self.inner.fetch(keys)
