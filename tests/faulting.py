@@ -35,6 +35,10 @@ WRITING += ["mkdirat", "link", "linkat", "symlinkat", "mknodat"]
 METADATA = ["fchmod", "fchmodat", "fchown", "fchownat", "utimensat"]
 """What a restore changes beside content."""
 
+COMMIT = ["commit", "-m", "second"]
+RESTORE = ["restore", "--source", "HEAD~1", "--delete"]
+REBUILD = ["fsck", "--rebuild-index"]
+
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 _DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
 _RANDOM = re.compile(
@@ -205,6 +209,14 @@ def third_tree(top: Path) -> None:
     write(top / "text", b"three\n" * 999)
 
 
+def first_commit(top: Path, *options: str) -> None:
+    """A new tree whose first commit is the first tree. The options are those of `init`."""
+    top.mkdir(parents=True)
+    succeed(top, "init", *options)
+    first_tree(top)
+    succeed(top, "commit", "-m", "first")
+
+
 def read_tree(top: Path) -> dict[str, tuple[int, int, Content]]:
     """Path -> (mode, mtime in ns, content) of everything but `.treering`. Folders without their
     time: a restore elsewhere sets that of the top only as far as it may."""
@@ -232,10 +244,8 @@ def trace(folder: Path, calls: Iterable[str], arguments: Sequence[str], cwd: Pat
     """Run a command whole and list its points: calls that change something below `folder`."""
     log = folder / "strace.log"
     names = ",".join(f"?{name}" for name in calls)
-    done = run(
-        ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", f"trace={names}", TREERING, *arguments],
-        cwd,
-    )
+    command = ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", f"trace={names}"]
+    done = run([*command, TREERING, *arguments], cwd)
     assert done.code == 0, done
     by_path: Counter[tuple[str, str, str]] = Counter()
     by_thread: Counter[tuple[str, str]] = Counter()
@@ -259,15 +269,23 @@ def trace(folder: Path, calls: Iterable[str], arguments: Sequence[str], cwd: Pat
     return list(points)
 
 
+def points_of(template: Path, arguments: Sequence[str], calls: Iterable[str]) -> list[Point]:
+    """The points of a command in the tree of a case."""
+    folder = template.with_name("traced")
+    copy(template, folder)
+    repoint(folder)
+    found = trace(folder, calls, arguments, folder / "tree")
+    shutil.rmtree(folder)
+    return found
+
+
 def _path_of(rest: str, folder: Path) -> str | None:
     """The path of a call, relative to the folder; None for what lies elsewhere (a pipe)."""
     found = _DESCRIPTOR.match(rest) or re.match(r'"([^"]*)"', rest)
     if not found:
         return None
     path = found[1]
-    if not path.startswith(str(folder)):
-        return None
-    return path[len(str(folder)) + 1 :]
+    return path[len(str(folder)) + 1 :] if path.startswith(str(folder)) else None
 
 
 def inject(point: Point, what: str, folder: Path, arguments: Sequence[str], cwd: Path) -> Done:
@@ -350,15 +368,13 @@ def copy(source: Path, target: Path) -> None:
 
 def commits(top: Path, revision: str = "HEAD") -> list[str]:
     """The ids of all commits, newest first."""
-    done = treering(top, "log", "--json", revision)
-    assert done.code == 0, done
+    done = succeed(top, "log", "--json", revision)
     return [commit["commit"] for commit in done.json()]
 
 
 def check_whole(top: Path) -> None:
     """fsck has nothing to say."""
-    done = treering(top, "fsck", "--read-data")
-    assert done.code == 0, done
+    succeed(top, "fsck", "--read-data")
 
 
 def check_error(done: Done) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from faulting import COMMIT, copy, first_commit, second_tree, succeed, third_tree
 from live_trees import NOBODY, NobodyWork, Work, python_for_all
 
 IDENTITY = "[user]\n\tname = Test Er\n\temail = test@example.org\n"
@@ -54,3 +55,42 @@ def nobody() -> Iterator[NobodyWork]:
         for empty in (folder / "python", folder):
             with suppress(OSError):
                 empty.rmdir()
+
+
+@pytest.fixture(scope="module")
+def one_commit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case: `tree` with one commit and changes since."""
+    folder = tmp_path_factory.mktemp("template") / "case"
+    first_commit(folder / "tree")
+    second_tree(folder / "tree")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_commits(one_commit: Path) -> Path:
+    """A case: `tree` with the changes committed."""
+    folder = one_commit.with_name("two")
+    copy(one_commit, folder)
+    succeed(folder / "tree", *COMMIT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_remote(two_commits: Path) -> Path:
+    """A case: `tree`, with its first two commits in `remote`, and one that is not yet."""
+    folder = two_commits.with_name("pushing")
+    copy(two_commits, folder)
+    top = folder / "tree"
+    succeed(folder, "init", "--bare", "remote")
+    succeed(top, "remote", "add", "origin", str(folder / "remote"))
+    succeed(top, "push")
+    third_tree(top)
+    succeed(top, "commit", "-m", "third")
+    return folder
+
+
+@pytest.fixture
+def case(one_commit: Path, tmp_path: Path) -> Path:
+    """A test's own copy of `one_commit`."""
+    copy(one_commit, tmp_path / "case")
+    return tmp_path / "case"

@@ -4,11 +4,14 @@ is whole, and the next run goes through. Locks die with their holder."""
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
 from faulting import (
+    COMMIT,
     METADATA,
+    REBUILD,
+    RESTORE,
     TREERING,
     WRITING,
     Point,
@@ -21,58 +24,39 @@ from faulting import (
     environment,
     first_tree,
     inject,
+    points_of,
     read_tree,
     repoint,
     sample,
-    second_tree,
     some_or_all,
     succeed,
     third_tree,
-    trace,
     treering,
     was_injected,
 )
 
 KILL = "signal=SIGKILL"
-REBUILD = ["fsck", "--rebuild-index"]
-RESTORE = ["restore", "--source", "HEAD~1", "--delete"]
+Case = Callable[[Point, Path], None]
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tree` with one commit and changes since."""
-    folder = tmp_path_factory.mktemp("template") / "case"
-    top = folder / "tree"
-    top.mkdir(parents=True)
-    succeed(top, "init")
-    first_tree(top)
-    succeed(top, "commit", "-m", "first")
-    second_tree(top)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def two_commits(template: Path) -> Path:
-    folder = template.with_name("two")
-    copy(template, folder)
-    succeed(folder / "tree", "commit", "-m", "second")
-    return folder
-
-
-def points_of(template: Path, arguments: list[str], calls: list[str]) -> list[Point]:
-    folder = template.with_name("traced")
-    copy(template, folder)
-    repoint(folder)
-    found = trace(folder, calls, arguments, folder / "tree")
-    subprocess.run(["rm", "-rf", str(folder)], check=True)
-    return found
+def kill_each(
+    template: Path,
+    arguments: list[str],
+    count: int,
+    work: Path,
+    case: Case,
+    calls: Sequence[str] = WRITING,
+) -> None:
+    """Kill a command at some of its points, or all for 0."""
+    points = points_of(template, arguments, calls)
+    each_point(sample(points, count), template, work / "cases", case)
 
 
 def kill_commit(point: Point, folder: Path) -> None:
     top = folder / "tree"
     (old,) = commits(top)
     before = read_tree(top)
-    done = inject(point, KILL, folder, ["commit", "-m", "second"], top)
+    done = inject(point, KILL, folder, COMMIT, top)
     assert done.code in (0, -9), done
     assert read_tree(top) == before
     after = commits(top)
@@ -89,9 +73,8 @@ def kill_commit(point: Point, folder: Path) -> None:
 
 
 @some_or_all(25)
-def test_a_killed_commit_loses_nothing(template: Path, tmp_path: Path, count: int) -> None:
-    points = points_of(template, ["commit", "-m", "second"], WRITING)
-    each_point(sample(points, count), template, tmp_path / "cases", kill_commit)
+def test_a_killed_commit_loses_nothing(one_commit: Path, tmp_path: Path, count: int) -> None:
+    kill_each(one_commit, COMMIT, count, tmp_path, kill_commit)
 
 
 def kill_first_commit(point: Point, folder: Path) -> None:
@@ -112,8 +95,7 @@ def test_a_killed_first_commit_leaves_an_empty_repository(tmp_path: Path, count:
     (folder / "tree").mkdir(parents=True)
     succeed(folder / "tree", "init")
     first_tree(folder / "tree")
-    points = points_of(folder, ["commit", "-m", "first"], WRITING)
-    each_point(sample(points, count), folder, tmp_path / "cases", kill_first_commit)
+    kill_each(folder, ["commit", "-m", "first"], count, tmp_path, kill_first_commit)
 
 
 def kill_restore(point: Point, folder: Path) -> None:
@@ -143,8 +125,7 @@ def kill_restore(point: Point, folder: Path) -> None:
 
 @some_or_all(16)
 def test_a_killed_restore_can_be_finished(two_commits: Path, tmp_path: Path, count: int) -> None:
-    points = points_of(two_commits, RESTORE, [*WRITING, *METADATA])
-    each_point(sample(points, count), two_commits, tmp_path / "cases", kill_restore)
+    kill_each(two_commits, RESTORE, count, tmp_path, kill_restore, [*WRITING, *METADATA])
 
 
 def kill_rebuild(point: Point, folder: Path) -> None:
@@ -164,8 +145,7 @@ def kill_rebuild(point: Point, folder: Path) -> None:
 def test_a_killed_rebuild_of_the_index_is_repeated(
     two_commits: Path, tmp_path: Path, count: int
 ) -> None:
-    points = points_of(two_commits, REBUILD, WRITING)
-    each_point(sample(points, count), two_commits, tmp_path / "cases", kill_rebuild)
+    kill_each(two_commits, REBUILD, count, tmp_path, kill_rebuild)
 
 
 def kill_rebuild_then_commit(point: Point, folder: Path) -> None:
@@ -181,25 +161,10 @@ def kill_rebuild_then_commit(point: Point, folder: Path) -> None:
 def test_a_commit_goes_through_after_a_killed_rebuild(
     two_commits: Path, tmp_path: Path, count: int
 ) -> None:
-    points = points_of(two_commits, REBUILD, WRITING)
-    each_point(sample(points, count), two_commits, tmp_path / "cases", kill_rebuild_then_commit)
+    kill_each(two_commits, REBUILD, count, tmp_path, kill_rebuild_then_commit)
 
 
 # -- push ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def with_remote(two_commits: Path) -> Path:
-    """`tree`, with its first two commits in `remote`, and one that is not yet."""
-    folder = two_commits.with_name("pushing")
-    copy(two_commits, folder)
-    top = folder / "tree"
-    succeed(folder, "init", "--bare", "remote")
-    succeed(top, "remote", "add", "origin", str(folder / "remote"))
-    succeed(top, "push")
-    third_tree(top)
-    succeed(top, "commit", "-m", "third")
-    return folder
 
 
 def kill_push(point: Point, folder: Path) -> None:
@@ -223,8 +188,7 @@ def kill_push(point: Point, folder: Path) -> None:
 
 @some_or_all(15)
 def test_a_killed_push_loses_nothing(with_remote: Path, tmp_path: Path, count: int) -> None:
-    points = points_of(with_remote, ["push"], WRITING)
-    each_point(sample(points, count), with_remote, tmp_path / "cases", kill_push)
+    kill_each(with_remote, ["push"], count, tmp_path, kill_push)
 
 
 # -- locks ---------------------------------------------------------------------------------------
@@ -253,11 +217,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.communicate(timeout=30)
 
 
-def test_a_commit_waits_for_the_lock_and_a_killed_holder_frees_it(
-    template: Path, tmp_path: Path
-) -> None:
-    copy(template, tmp_path / "case")
-    top = tmp_path / "case" / "tree"
+def test_a_commit_waits_for_the_lock_and_a_killed_holder_frees_it(case: Path) -> None:
+    top = case / "tree"
     process = holder(top)
     try:
         refused = treering(top, "commit", "-m", "no", "--wait", "0.2")
@@ -272,22 +233,20 @@ def test_a_commit_waits_for_the_lock_and_a_killed_holder_frees_it(
     assert len(commits(top)) == 2
 
 
-def test_leftover_git_locks_go_with_the_next_commit(template: Path, tmp_path: Path) -> None:
-    copy(template, tmp_path / "case")
-    top = tmp_path / "case" / "tree"
+def test_leftover_git_locks_go_with_the_next_commit(case: Path) -> None:
+    top = case / "tree"
     history = top / ".treering" / "history"
     left = [history / "HEAD.lock", history / "refs" / "heads" / "main.lock"]
     left += [history / "config.lock", history / "packed-refs.lock"]
     for path in left:
         path.touch()
-    succeed(top, "commit", "-m", "second")
+    succeed(top, *COMMIT)
     assert not [path for path in left if path.exists()]
     check_whole(top)
 
 
-def test_two_commits_at_once_both_end_fine(template: Path, tmp_path: Path) -> None:
-    copy(template, tmp_path / "case")
-    top = tmp_path / "case" / "tree"
+def test_two_commits_at_once_both_end_fine(case: Path, tmp_path: Path) -> None:
+    top = case / "tree"
     processes = [
         subprocess.Popen(
             [TREERING, "commit", "--allow-empty", "-m", f"at once {number}"],
@@ -305,11 +264,10 @@ def test_two_commits_at_once_both_end_fine(template: Path, tmp_path: Path) -> No
     check_snapshot(top, tmp_path / "out")
 
 
-def test_readers_go_on_beside_a_killed_writer(template: Path, tmp_path: Path) -> None:
+def test_readers_go_on_beside_a_killed_writer(case: Path, tmp_path: Path) -> None:
     """A reader that was killed leaves nothing that stops the next writer."""
-    copy(template, tmp_path / "case")
-    top = tmp_path / "case" / "tree"
+    top = case / "tree"
     point = Point("pread64", 1)
-    inject(point, KILL, tmp_path / "case", ["cat", "HEAD:large"], top)
-    assert was_injected(tmp_path / "case")
+    inject(point, KILL, case, ["cat", "HEAD:large"], top)
+    assert was_injected(case)
     check_next_commit(top, tmp_path / "out")

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from faulting import (
+    COMMIT,
+    REBUILD,
+    RESTORE,
     WRITING,
     Done,
     Point,
@@ -22,9 +25,10 @@ from faulting import (
     commits,
     copy,
     each_point,
-    first_tree,
+    first_commit,
     inject,
     message_was_hit,
+    points_of,
     read_tree,
     repoint,
     run,
@@ -33,46 +37,23 @@ from faulting import (
     some_or_all,
     succeed,
     third_tree,
-    trace,
     treering,
     was_injected,
 )
 
 READING = ["read", "pread64", "preadv", "preadv2", "copy_file_range"]
-COMMIT = ["commit", "-m", "second"]
-RESTORE = ["restore", "--source", "HEAD~1", "--delete"]
+Case = Callable[[str, Point, Path], None]
 errors = pytest.mark.parametrize("what", ["error=EIO", "error=ENOSPC", "error=ENOSPC+"])
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tree` with one commit and changes since."""
-    folder = tmp_path_factory.mktemp("template") / "case"
-    top = folder / "tree"
-    top.mkdir(parents=True)
-    succeed(top, "init")
-    first_tree(top)
-    succeed(top, "commit", "-m", "first")
-    second_tree(top)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def two_commits(template: Path) -> Path:
-    folder = template.with_name("two")
-    copy(template, folder)
-    succeed(folder / "tree", "commit", "-m", "second")
-    return folder
-
-
-def points_of(template: Path, arguments: list[str], calls: list[str], what: str) -> list[Point]:
-    folder = template.with_name("traced")
-    copy(template, folder)
-    repoint(folder)
-    found = trace(folder, calls, arguments, folder / "tree")
-    subprocess.run(["rm", "-rf", str(folder)], check=True)
+def fault_each(
+    template: Path, arguments: list[str], what: str, count: int, work: Path, case: Case
+) -> None:
+    """A fault at some points of a command, or at all for 0."""
+    points = points_of(template, arguments, WRITING)
     # A fault that stays must not hit the write that reports it.
-    return [p for p in found if not what.endswith("+") or p.call != "write" or p.path]
+    points = [p for p in points if not what.endswith("+") or p.call != "write" or p.path]
+    each_point(sample(points, count), template, work / "cases", partial(case, what))
 
 
 def check_failed(done: Done, folder: Path) -> None:
@@ -103,11 +84,9 @@ def fault_commit(what: str, point: Point, folder: Path) -> None:
 @errors
 @some_or_all(9)
 def test_a_commit_on_a_faulty_disk_fails_cleanly(
-    template: Path, tmp_path: Path, what: str, count: int
+    one_commit: Path, tmp_path: Path, what: str, count: int
 ) -> None:
-    points = points_of(template, COMMIT, WRITING, what)
-    case = partial(fault_commit, what)
-    each_point(sample(points, count), template, tmp_path / "cases", case)
+    fault_each(one_commit, COMMIT, what, count, tmp_path, fault_commit)
 
 
 def fault_restore(what: str, point: Point, folder: Path) -> None:
@@ -135,17 +114,15 @@ def fault_restore(what: str, point: Point, folder: Path) -> None:
 def test_a_restore_on_a_faulty_disk_says_so_and_can_be_repeated(
     two_commits: Path, tmp_path: Path, what: str, count: int
 ) -> None:
-    points = points_of(two_commits, RESTORE, WRITING, what)
-    case = partial(fault_restore, what)
-    each_point(sample(points, count), two_commits, tmp_path / "cases", case)
+    fault_each(two_commits, RESTORE, what, count, tmp_path, fault_restore)
 
 
 def fault_rebuild(what: str, point: Point, folder: Path) -> None:
     top = folder / "tree"
-    done = inject(point, what, folder, ["fsck", "--rebuild-index"], top)
+    done = inject(point, what, folder, REBUILD, top)
     if done.code:
         check_failed(done, folder)
-    succeed(top, "fsck", "--rebuild-index")
+    succeed(top, *REBUILD)
     third_tree(top)
     check_next_commit(top, folder / "out")
 
@@ -155,23 +132,7 @@ def fault_rebuild(what: str, point: Point, folder: Path) -> None:
 def test_a_rebuild_on_a_faulty_disk_can_be_repeated(
     two_commits: Path, tmp_path: Path, what: str, count: int
 ) -> None:
-    points = points_of(two_commits, ["fsck", "--rebuild-index"], WRITING, what)
-    case = partial(fault_rebuild, what)
-    each_point(sample(points, count), two_commits, tmp_path / "cases", case)
-
-
-@pytest.fixture(scope="module")
-def with_remote(two_commits: Path) -> Path:
-    """`tree`, with its first two commits in `remote`, and one that is not yet."""
-    folder = two_commits.with_name("pushing")
-    copy(two_commits, folder)
-    top = folder / "tree"
-    succeed(folder, "init", "--bare", "remote")
-    succeed(top, "remote", "add", "origin", str(folder / "remote"))
-    succeed(top, "push")
-    third_tree(top)
-    succeed(top, "commit", "-m", "third")
-    return folder
+    fault_each(two_commits, REBUILD, what, count, tmp_path, fault_rebuild)
 
 
 def fault_push(what: str, point: Point, folder: Path) -> None:
@@ -199,26 +160,25 @@ def fault_push(what: str, point: Point, folder: Path) -> None:
 def test_a_push_to_a_faulty_disk_fails_cleanly(
     with_remote: Path, tmp_path: Path, what: str, count: int
 ) -> None:
-    points = points_of(with_remote, ["push"], WRITING, what)
-    case = partial(fault_push, what)
-    each_point(sample(points, count), with_remote, tmp_path / "cases", case)
+    fault_each(with_remote, ["push"], what, count, tmp_path, fault_push)
 
 
 # -- reading -------------------------------------------------------------------------------------
 
 
 def reading_points(template: Path, name: str) -> list[Point]:
-    found = points_of(template, COMMIT, READING, "")
+    found = points_of(template, COMMIT, READING)
     return [point for point in found if point.path == f"tree/{name}"]
 
 
 @pytest.mark.parametrize("name", ["large", "many/003", "fresh"])
-def test_an_unreadable_file_keeps_its_old_entry(template: Path, tmp_path: Path, name: str) -> None:
+def test_an_unreadable_file_keeps_its_old_entry(
+    one_commit: Path, tmp_path: Path, name: str
+) -> None:
     """Or is left out where there is no old one; exit 3, said by name; the next commit has it."""
-    points = reading_points(template, name)
+    points = reading_points(one_commit, name)
     assert points
-    case = partial(unreadable, name)
-    each_point(sample(points, 3), template, tmp_path / "cases", case)
+    each_point(sample(points, 3), one_commit, tmp_path / "cases", partial(unreadable, name))
 
 
 def unreadable(name: str, point: Point, folder: Path) -> None:
@@ -236,19 +196,17 @@ def unreadable(name: str, point: Point, folder: Path) -> None:
     check_next_commit(top, folder / "out")
 
 
-def test_an_unreadable_folder_keeps_its_old_entries(template: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "case"
-    copy(template, folder)
-    top = folder / "tree"
-    done = inject(Point("getdents64", 1, "tree/many"), "error=EIO", folder, COMMIT, top)
-    assert was_injected(folder)
+def test_an_unreadable_folder_keeps_its_old_entries(case: Path) -> None:
+    top = case / "tree"
+    done = inject(Point("getdents64", 1, "tree/many"), "error=EIO", case, COMMIT, top)
+    assert was_injected(case)
     assert done.code == 3, done
     assert "warning: many" in done.err
     new, old = commits(top)
     for name in ("003", "010"):
         path = f"many/{name}"
         assert treering(top, "cat", f"{new}:{path}") == treering(top, "cat", f"{old}:{path}")
-    check_next_commit(top, folder / "out")
+    check_next_commit(top, case / "out")
 
 
 def test_a_pack_that_cannot_be_read_is_no_corruption(two_commits: Path, tmp_path: Path) -> None:
@@ -289,12 +247,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(where)], check=True, timeout=60)
 
 
-def test_a_full_disk_is_said_and_cured(small_disk: Path, tmp_path: Path) -> None:
-    top = tmp_path / "tree"
-    top.mkdir()
-    succeed(top, "init", "--repo", str(small_disk / "repository"))
-    first_tree(top)
-    succeed(top, "commit", "-m", "first")
+@pytest.fixture
+def top(small_disk: Path, tmp_path: Path) -> Path:
+    """A tree with one commit, its repository on the small disk."""
+    first_commit(tmp_path / "tree", "--repo", str(small_disk / "repository"))
+    return tmp_path / "tree"
+
+
+def test_a_full_disk_is_said_and_cured(top: Path, small_disk: Path, tmp_path: Path) -> None:
     history = commits(top)
     (top / "big").write_bytes(random.Random(4).randbytes(90 << 20))
     for _ in range(2):
@@ -316,13 +276,10 @@ def run_full(top: Path) -> Done:
     return done
 
 
-def test_a_disk_filled_to_the_last_block_by_others(small_disk: Path, tmp_path: Path) -> None:
+def test_a_disk_filled_to_the_last_block_by_others(
+    top: Path, small_disk: Path, tmp_path: Path
+) -> None:
     """Every part of the repository meets the full disk; what frees it is outside of our reach."""
-    top = tmp_path / "tree"
-    top.mkdir()
-    succeed(top, "init", "--repo", str(small_disk / "repository"))
-    first_tree(top)
-    succeed(top, "commit", "-m", "first")
     history = commits(top)
     second_tree(top)
     with (small_disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError):
@@ -337,14 +294,9 @@ def test_a_disk_filled_to_the_last_block_by_others(small_disk: Path, tmp_path: P
 
 
 def test_what_a_killed_commit_left_does_not_keep_a_disk_full(
-    small_disk: Path, tmp_path: Path
+    top: Path, small_disk: Path, tmp_path: Path
 ) -> None:
     """Salvage copies; where there is no room for that, it must give way."""
-    top = tmp_path / "tree"
-    top.mkdir()
-    succeed(top, "init", "--repo", str(small_disk / "repository"))
-    first_tree(top)
-    succeed(top, "commit", "-m", "first")
     (top / "big").write_bytes(random.Random(4).randbytes(38 << 20))
     inject(Point("fsync", 1), "signal=SIGKILL", tmp_path, ["commit", "-m", "killed"], top)
     left = list((small_disk / "repository" / "tmp").glob("pack-*"))
