@@ -10,7 +10,7 @@ from ..store.history import BRANCHES, REMOTES, TAGS, RefUpdate
 from ..store.remotes.local import locate
 from ..store.remotes.url import LOCAL, connect, parse, resolve
 from .context import Context
-from .output import Json, say, say_json
+from .output import say, say_json
 from .sizes import count, format_size
 
 if TYPE_CHECKING:
@@ -105,20 +105,13 @@ def _track(context: Context, name: str, refs: dict[str, str]) -> None:
 
 
 def _say_push(context: Context, name: str, result: PushResult, branches: tuple[str, ...]) -> None:
-    if context.json:
-        say_json(transfer_json(name, result))
-    elif not result.moved and result.objects:
-        sent = f"{count(result.objects, 'object')}, {format_size(result.bytes)}"
-        say(f"{', '.join(branches)}: up to date on {name}, which had lost {sent}: sent again")
-    elif not result.moved:
-        say(f"{', '.join(branches)}: everything is up to date on {name}")
-    elif not context.quiet:
-        say(
-            f"Pushed {count(result.commits, 'commit')} to {name}:"
-            f" {count(result.objects, 'object')}, {format_size(result.bytes)} sent"
-        )
-        for move in result.moved:
-            say(f"   {_move(move)}")
+    pushed = ", ".join(branches)
+    nothing = f"{pushed}: everything is up to date on {name}"
+    if result.objects:
+        lost = _amount(result)
+        nothing = f"{pushed}: up to date on {name}, which had lost {lost}: sent again"
+    moved = f"Pushed {count(result.commits, 'commit')} to {name}: {_amount(result)} sent"
+    _say_transfer(context, name, result, moved, nothing)
 
 
 def fetch_all(context: Context, name: str, *, bare: bool = False, jobs: int = 4) -> FetchResult:
@@ -144,30 +137,38 @@ def fetch_all(context: Context, name: str, *, bare: bool = False, jobs: int = 4)
 
 
 def say_fetch(context: Context, name: str, result: FetchResult) -> None:
+    """Say what was fetched."""
+    moved = f"Fetched {count(result.commits, 'commit')} from {name}: {_amount(result)} received"
+    _say_transfer(context, name, result, moved, f"everything is up to date with {name}")
+
+
+def _say_transfer(
+    context: Context, name: str, result: PushResult | FetchResult, moved: str, nothing: str
+) -> None:
+    """Say `moved` and which refs, or `nothing` where none moved."""
     if context.json:
-        say_json(transfer_json(name, result))
-    elif not result.moved:
-        say(f"everything is up to date with {name}")
-    elif not context.quiet:
-        say(
-            f"Fetched {count(result.commits, 'commit')} from {name}:"
-            f" {count(result.objects, 'object')}, {format_size(result.bytes)} received"
+        say_json(
+            {
+                "remote": name,
+                "commits": result.commits,
+                "objects": result.objects,
+                "bytes": result.bytes,
+                "moved": [move._asdict() for move in result.moved],
+            }
         )
+    elif not result.moved:
+        say(nothing)
+    elif not context.quiet:
+        say(moved)
         for move in result.moved:
             say(f"   {_move(move)}")
+
+
+def _amount(result: PushResult | FetchResult) -> str:
+    return f"{count(result.objects, 'object')}, {format_size(result.bytes)}"
 
 
 def _move(move: RefUpdate) -> str:
     name = move.name.removeprefix(BRANCHES).removeprefix(REMOTES)
     old = f"{move.old[:10]}.." if move.old else "new "
     return f"{old}{(move.new or '')[:10]}  {name}"
-
-
-def transfer_json(name: str, result: PushResult | FetchResult) -> Json:
-    return {
-        "remote": name,
-        "commits": result.commits,
-        "objects": result.objects,
-        "bytes": result.bytes,
-        "moved": [move._asdict() for move in result.moved],
-    }

@@ -5,17 +5,11 @@ from __future__ import annotations
 import click
 
 from ..context import Context, common_options, pass_context
+from ..options import jobs_option
 
 
 @click.command("fetch")
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="How many requests to make at once.",
-)
+@jobs_option("requests to make")
 @click.argument("remote", required=False)
 @common_options
 @pass_context

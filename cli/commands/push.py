@@ -5,17 +5,11 @@ from __future__ import annotations
 import click
 
 from ..context import Context, common_options, pass_context
+from ..options import jobs_option
 
 
 @click.command("push")
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="How many packs to send at once.",
-)
+@jobs_option("packs to send")
 @click.argument("remote", required=False)
 @click.argument("branches", nargs=-1, metavar="[BRANCH]...")
 @common_options
