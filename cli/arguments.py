@@ -40,9 +40,11 @@ def revisions_and_paths(
 
 def _is_revision(context: Context, text: str) -> bool:
     history = context.repository.history
+    if text in (".", "..") or text.startswith(("./", "../")):
+        return False
     try:
-        for part in text.removeprefix("^").split(".."):
-            history.resolve(part.lstrip(".") or "HEAD")
+        for part in text.removeprefix("^").split("..", 1):
+            history.resolve(part or "HEAD")
     except (NotFound, InvalidInput):
         return False
     return True

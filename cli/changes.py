@@ -50,6 +50,14 @@ def changes_between(
     return file_changes(source, tops[0], tops[1], paths)
 
 
+def changes_of(
+    repository: Repository, commit: Commit, paths: Iterable[bytes] = ()
+) -> list[FileChange]:
+    """What a commit changed against its first parent."""
+    parent = repository.history.commit(commit.parents[0]) if commit.parents else None
+    return changes_between(repository, parent, commit, paths)
+
+
 def say_changes(
     repository: Repository,
     changes: list[FileChange],

@@ -44,8 +44,7 @@ class FileChange(NamedTuple):
 def file_changes(
     source: NodeSource, old: Entry | None, new: Entry | None, paths: Iterable[bytes] = ()
 ) -> list[FileChange]:
-    """What differs between two top folders, in path order, or of it what lies at `paths`. NotFound
-    for a path that is in neither."""
+    """What differs between two top folders, in path order, or of it what lies at `paths`."""
     return listed(
         difference
         for path in sorted(set(paths)) or [b""]
@@ -73,8 +72,6 @@ def _differences(
         yield from trees.differences(source, old, new)
         return
     before, after = _lookup(source, old, path), _lookup(source, new, path)
-    if before is None and after is None:
-        raise NotFound(f"no such path on either side: {path.decode(errors='surrogateescape')}")
     if before != after:
         yield PathDifference(path, before, after)
         yield from trees.differences(source, before, after, path + b"/")

@@ -52,7 +52,7 @@ def command(
 def _commits(context: Context, revisions: list[str]) -> list[Commit]:
     if len(revisions) == 1 and ".." in revisions[0]:
         first, _, last = revisions[0].partition("..")
-        revisions = [first or "HEAD", last.lstrip(".") or "HEAD"]
+        revisions = [first or "HEAD", last or "HEAD"]
     if len(revisions) > 2:
         raise InvalidInput("diff takes one commit, or two", hint="see: treering diff --help")
     return [context.commit(text) for text in revisions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ...store import trees
-from ..changes import Style, changes_between, changes_json, say_changes, style_options
+from ..changes import Style, changes_json, changes_of, say_changes, style_options
 from ..commit_text import decorations, full
 from ..context import Context, common_options, pass_context
 from ..output import commit_json, say, say_json
@@ -34,8 +34,7 @@ def command(
         return
     repository = context.repository
     commit = context.commit(what)
-    parent = repository.history.commit(commit.parents[0]) if commit.parents else None
-    changes = changes_between(repository, parent, commit)
+    changes = changes_of(repository, commit)
     if context.json:
         say_json({**commit_json(commit), "changes": changes_json(repository, changes)})
         return
