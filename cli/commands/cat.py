@@ -9,18 +9,22 @@ import click
 from ...store.errors import InvalidInput
 from ...store.quoting import quote_path
 from ..context import Context, common_options, pass_context
+from ..sizes import parse_size
 
 
 @click.command("cat")
+@click.option("--offset", metavar="SIZE", default="0", help="Begin this far into the file.")
+@click.option("--length", metavar="SIZE", help="Print no more than this.")
 @click.argument("what", metavar="REV:PATH")
 @common_options
 @pass_context
-def command(context: Context, what: str) -> None:
-    """Print a file as it was in a commit.
+def command(context: Context, what: str, offset: str, length: str | None) -> None:
+    """Print a file as it was in a commit, or a part of it: only the blocks of that part are read.
 
     \b
     Example:
       treering cat HEAD~1:notes.txt
+      treering cat --offset 1GiB --length 4KiB HEAD:disk.img
     """
     from ...store import trees
 
@@ -33,6 +37,8 @@ def command(context: Context, what: str) -> None:
     if not entry.is_file:
         raise InvalidInput(f"{quote_path(path)} is not a file", hint="see: treering ls REV:PATH")
     out = sys.stdout.buffer
-    for piece in trees.read_file(store, entry, root.block_size):
+    start = min(parse_size(offset), entry.size)
+    count = parse_size(length) if length is not None else None
+    for piece in trees.read_file(store, entry, root.block_size, start, count):
         out.write(piece)
     out.flush()

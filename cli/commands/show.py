@@ -52,4 +52,4 @@ def _show_path(ctx: click.Context, context: Context, what: str) -> None:
     if entry.is_folder:
         ctx.invoke(ls.command, revision=what)
     else:
-        ctx.invoke(cat.command, what=what)
+        ctx.invoke(cat.command, what=what, offset="0", length=None)
