@@ -17,6 +17,7 @@ from .context import Context, common_options
 from .version import VERSION
 
 COMMANDS: Final = {
+    "branch": "List, make, rename and delete branches.",
     "cat": "Print a file of a commit.",
     "clone": "Make a new repository from a remote one.",
     "commit": "Record the work tree as a snapshot.",
