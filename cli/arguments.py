@@ -3,9 +3,11 @@ they name."""
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from ..store.errors import InvalidInput, NotFound
+from ..store.errors import InvalidInput, NotFound, TreeringError
 from .context import Context
 
 PATHS = "treering.paths"
@@ -27,33 +29,38 @@ def revisions_and_paths(
     context: Context, arguments: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
     """The revisions, and the paths as they were given. Without `--`, the first argument that names
-    no revision begins the paths; it must be in the work tree then."""
+    no revision begins the paths. NotFound when there is nothing at a path: then it was to be a
+    revision, or it is gone, and needs `--`."""
     behind = click.get_current_context().meta.get(PATHS)
     if behind is not None:
         return list(arguments), behind
     for place, text in enumerate(arguments):
-        if not _is_revision(context, text):
-            _check_paths(context, arguments[place:])
+        error = _no_revision(context, text)
+        if error is not None:
+            for path in arguments[place:]:
+                if not os.path.lexists(context.start / path):
+                    raise _neither(path, error)
             return list(arguments[:place]), list(arguments[place:])
     return list(arguments), []
 
 
-def _is_revision(context: Context, text: str) -> bool:
+def _no_revision(context: Context, text: str) -> TreeringError | None:
+    """Why this is no revision; None when it is one."""
     history = context.repository.history
     if text in (".", "..") or text.startswith(("./", "../")):
-        return False
+        return NotFound(f"unknown revision '{text}'")
     try:
         for part in text.removeprefix("^").split("..", 1):
             history.resolve(part or "HEAD")
-    except (NotFound, InvalidInput):
-        return False
-    return True
+    except (NotFound, InvalidInput) as error:
+        return error
+    return None
 
 
-def _check_paths(context: Context, texts: tuple[str, ...]) -> None:
-    for text in texts:
-        if not (context.start / text).exists():
-            raise NotFound(
-                f"'{text}' is neither a revision nor a path in the work tree",
-                hint="put -- before a path that is gone: treering COMMAND REV -- PATH",
-            )
+def _neither(text: str, error: TreeringError) -> TreeringError:
+    if not error.message.startswith("unknown revision"):
+        return error
+    return NotFound(
+        f"unknown revision '{text}', and no such path in the work tree",
+        hint="put -- before a path that is gone: treering COMMAND REV -- PATH",
+    )

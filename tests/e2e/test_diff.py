@@ -191,7 +191,7 @@ def test_only_what_lies_at_paths(edited: Work) -> None:
 
 def test_what_is_neither_a_revision_nor_a_path(edited: Work) -> None:
     found = edited("diff", "HEAD", "nonsense", code=1).err
-    assert found.startswith("treering: 'nonsense' is neither a revision nor a path")
+    assert found.startswith("treering: unknown revision 'nonsense', and no such path")
     assert "hint: put -- before" in found
     edited("diff", "HEAD", "HEAD", "HEAD", code=2)
 
