@@ -2,7 +2,7 @@
 
 A claim is True for one of them and False for the rest, and False for what the block index has
 already. The claims of one writer are a set in its process. Several processes that write packs of
-their own for one command share a log of claims: an anonymous file of 32-byte ids, read and
+their own for one command share a log of claims: an anonymous file of keys, read and
 continued under a POSIX record lock, which the kernel lets go when a process dies. The log is cut
 when it grows long; an object may then be stored twice, which costs its room and nothing else.
 """
