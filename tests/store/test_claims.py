@@ -52,7 +52,7 @@ def test_each_absent_key_goes_to_one_claimant(
     store = indexed(tmp_path_factory.mktemp("store"), present)
     with log() as descriptor:
         claimants = [SharedClaims(store.index, descriptor) for _ in range(3)]
-        seen = set(KEYS[:present])
+        seen = set[bytes](KEYS[:present])
         for who, keys in turns:
             wanted = []
             for key in keys:
@@ -74,7 +74,7 @@ def test_a_cut_log_forgets_but_loses_nothing(
     with pytest.MonkeyPatch.context() as patch, log() as descriptor:
         patch.setattr(claims, "MAX_LOGGED", longest)
         claimants = [SharedClaims(store.index, descriptor) for _ in range(3)]
-        there, given_out = set(KEYS[:present]), set[bytes]()
+        there, given_out = set[bytes](KEYS[:present]), set[bytes]()
         for who, keys in turns:
             for key, mine in zip(keys, claimants[who].claim(keys), strict=True):
                 assert not (mine and key in there)
@@ -152,7 +152,7 @@ def race(store: BlockStore, longest: int) -> list[Counter[int]]:
 def test_processes_that_race_share_the_keys(store: BlockStore) -> None:
     refused, granted = race(store, claims.MAX_LOGGED)
     assert granted == Counter(range(3000))
-    assert refused == Counter({key: 2 for key in range(3000)})
+    assert refused == Counter(dict.fromkeys(range(3000), 2))
 
 
 def test_processes_that_race_over_a_log_that_is_cut_lose_nothing(store: BlockStore) -> None:
