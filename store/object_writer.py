@@ -137,10 +137,13 @@ class ObjectWriter:
             else:
                 self._nodes = self._append_to(self._nodes, record)
         self._waiting = []
-        writers = [writer for writer in (self._blocks, self._nodes) if writer is not None]
-        self._blocks = self._nodes = None
-        for writer in writers:
-            self._seal_in_background(writer)
+        # Each is ours until it is handed over: that may fail with the error of an earlier pack.
+        if self._blocks is not None:
+            self._seal_in_background(self._blocks)
+            self._blocks = None
+        if self._nodes is not None:
+            self._seal_in_background(self._nodes)
+            self._nodes = None
         self._drain()
 
     def finish(self) -> None:
