@@ -209,7 +209,7 @@ def _open(folder: Path, writable: bool, locked: bool) -> lmdb.Environment:
     for size in MAP_SIZES:
         try:
             return lmdb.open(
-                os.fspath(folder),
+                os.fsencode(folder),
                 map_size=size,
                 max_dbs=4,
                 max_readers=1024,
