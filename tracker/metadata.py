@@ -61,12 +61,17 @@ class Stat(msgspec.Struct, array_like=True, frozen=True, gc=False):
             info.st_gid,
             info.st_rdev,
             size,
-            info.st_mtime_ns,
-            info.st_ctime_ns,
+            _kept_time(info.st_mtime_ns),
+            _kept_time(info.st_ctime_ns),
         )
 
 
 StatLike = os.stat_result | Stat
+
+
+def _kept_time(ns: int) -> int:
+    """The nearest time that an entry can have (years 1677 to 2554): some file systems go beyond."""
+    return min(max(ns, -(1 << 63)), (1 << 64) - 1)
 
 
 class XattrFilter(NamedTuple):
@@ -156,7 +161,7 @@ def _entry(
         stat.S_IMODE(info.st_mode),
         info.st_uid,
         info.st_gid,
-        info.st_mtime_ns,
+        _kept_time(info.st_mtime_ns),
         size,
         files,
         content,
