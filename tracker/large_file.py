@@ -1,7 +1,8 @@
 """A large file on its way through the readers, in pieces.
 
 It is opened when its first piece is due, and its pieces go out ahead of the thread that takes them:
-in order of their offsets, holes left out (SEEK_DATA).
+in order of their offsets, holes left out (SEEK_DATA). Opening counts as a part of the work, so that
+files of nothing but holes are not all open at once.
 """
 
 from __future__ import annotations
@@ -39,17 +40,18 @@ class LargeFile:
         self._piece = piece
         self._pieces: Iterator[tuple[int, int]] | None = None
         self._error: OSError | None = None
+        self._opened = False
         self._flying: deque[Piece] = deque()
         self.descriptor = -1
         self.info = os.stat_result((0,) * 10)
         self.read_at_ns = 0
 
     def start(self, readers: Readers) -> Amount | None:
-        """Hand the next piece to the readers; None when there is no other."""
+        """Open it, then hand the next piece to the readers; None when there is no other."""
         try:
             if self._pieces is None:
                 self._open()
-            assert self._pieces is not None
+                return Amount(0, 0)
             offset, length = next(self._pieces)
         except StopIteration:
             return None
@@ -83,10 +85,12 @@ class LargeFile:
         self._pieces = data_pieces(self.descriptor, size, self._block_size, self._piece)
 
     def close(self) -> int:
-        """End with it; how many pieces were out. Readers of this process use its descriptor."""
-        out = len(self._flying)
+        """End with it; how many of its parts were out. Readers use its descriptor."""
+        out = len(self._flying) + self._opened
+        self._opened = False
         self._pieces = iter(())
-        wait([piece.ids for piece in self._flying])
+        # What a closed pool has cancelled would never count as done.
+        wait([piece.ids for piece in self._flying if not piece.ids.cancelled()])
         self._flying.clear()
         if self.descriptor >= 0:
             os.close(self.descriptor)
@@ -96,6 +100,7 @@ class LargeFile:
     def _open(self) -> None:
         self.descriptor = os.open(self._name, OPEN_FLAGS, dir_fd=self._folder)
         self.rewind()
+        self._opened = True
 
 
 class Content:
