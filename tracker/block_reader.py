@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 
 from ..store.codec import Codec
+from ..store.errors import storage_error
 from ..store.ids import BLOCK_PREFIX, NULL, Key, block_id
 from ..store.object_writer import ObjectWriter
 from ..store.packfile import Record
@@ -159,7 +160,8 @@ class BlockReader:
                     room = room[result.data :]
                     results.append(result)
         except OSError as error:
-            return [SmallFile(error.errno or errno.EIO) for _ in names]
+            # This says nothing of the files: they must not pass for gone.
+            raise storage_error("a reader reaching a folder", error) from error
         return results
 
     def _read(self, folder: int, name: bytes, room: memoryview) -> SmallFile:

@@ -13,6 +13,7 @@ parent was killed, the process makes durable what it has stored, says so, and en
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import struct
 import sys
@@ -29,6 +30,7 @@ from ..store.block_index import BlockIndex
 from ..store.block_store import BlockStore
 from ..store.claims import SharedClaims
 from ..store.codec import Codec
+from ..store.durable import write_all
 from ..store.errors import TreeringError
 from ..store.object_writer import ObjectWriter, Stored
 from .block_reader import Hasher, SmallFile
@@ -46,7 +48,7 @@ class WorkerSettings(msgspec.Struct):
     log, which it inherits."""
 
     parent: int
-    repository: str
+    repository: bytes
     claims: int
     threads: int
     level: int
@@ -66,7 +68,7 @@ class Request(msgspec.Struct, array_like=True):
 
 class Failure(msgspec.Struct, array_like=True):
     """An error on its way: `category` is the name of a class in `store.errors`, empty for an
-    OSError."""
+    OSError. One that nobody foresaw must arrive, too: the parent waits for an answer."""
 
     category: str
     message: str
@@ -74,10 +76,12 @@ class Failure(msgspec.Struct, array_like=True):
     errno: int = 0
 
     @staticmethod
-    def of(error: TreeringError | OSError) -> Failure:
+    def of(error: Exception) -> Failure:
         if isinstance(error, OSError):
             return Failure("", error.strerror or "", None, error.errno or 0)
-        return Failure(type(error).__name__, error.message, error.hint)
+        if isinstance(error, TreeringError):
+            return Failure(type(error).__name__, error.message, error.hint)
+        return Failure(TreeringError.__name__, f"a reader process failed: {error!r}")
 
     def error(self) -> Exception:
         if not self.category:
@@ -106,14 +110,26 @@ def read_frame(stream: IO[bytes]) -> bytes | None:
     return content if len(content) == length else None
 
 
-def write_frame(stream: IO[bytes], content: bytes) -> None:
-    stream.write(LENGTH.pack(len(content)) + content)
-    stream.flush()
+def write_frame(descriptor: int, content: bytes) -> None:
+    write_all(descriptor, LENGTH.pack(len(content)) + content)
+
+
+class _Answers:
+    """The way back. A parent that is gone needs no answer; what was stored is kept all the same."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def send(self, answer: Answer) -> None:
+        with self._lock, suppress(BrokenPipeError):
+            write_frame(self._descriptor, self._encoder.encode(answer))
 
 
 class _Worker:
-    def __init__(self, settings: WorkerSettings, answers: IO[bytes]) -> None:
-        repository = Path(settings.repository)
+    def __init__(self, settings: WorkerSettings, answers: _Answers) -> None:
+        repository = Path(os.fsdecode(settings.repository))
         index = BlockIndex(repository / "index")
         codec = Codec(settings.level)
         store = BlockStore(repository / "packs", repository / "tmp", index, codec)
@@ -123,8 +139,6 @@ class _Worker:
         how = ReaderSettings(settings.block_size, settings.piece, keep, settings.parent)
         self._threads = ReadThreads(settings.threads, hasher, how)
         self._answers = answers
-        self._lock = threading.Lock()
-        self._encoder = msgspec.msgpack.Encoder()
 
     def start(self, request: Request) -> None:
         number = request.number
@@ -143,38 +157,36 @@ class _Worker:
             writer.finish()
         except TreeringError as error:
             writer.abort()
-            self._send(Answer(None, failure=Failure.of(error)))
+            self._answers.send(Answer(None, failure=Failure.of(error)))
         else:
             stored = Stored(writer.stored_bytes, writer.stored_objects, writer.packs)
-            self._send(Answer(None, stored=stored))
+            self._answers.send(Answer(None, stored=stored))
 
     def _answer(self, done: Future[list[SmallFile]] | Future[bytes], number: int) -> None:
         if done.cancelled():
             return
         try:
             result = done.result()
-        except (TreeringError, OSError) as error:
-            self._send(Answer(number, failure=Failure.of(error)))
-        else:
             if isinstance(result, bytes):
-                self._send(Answer(number, ids=result))
+                self._answers.send(Answer(number, ids=result))
             else:
-                self._send(Answer(number, result))
-
-    def _send(self, answer: Answer) -> None:
-        # A parent that is gone needs no answer; what was stored is kept all the same.
-        with self._lock, suppress(BrokenPipeError):
-            write_frame(self._answers, self._encoder.encode(answer))
+                self._answers.send(Answer(number, result))
+        except Exception as error:
+            self._answers.send(Answer(number, failure=Failure.of(error)))
 
 
 def main() -> None:
-    # An interrupt is the parent's to handle: it closes our input.
+    # An interrupt is the parent's to handle: it closes our input. It has started us deaf to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = msgspec.json.decode(sys.argv[1], type=WorkerSettings)
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    requests, answers = sys.stdin.buffer, _Answers(sys.stdout.fileno())
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)  # as in the command: few of our objects have cycles
-    worker = _Worker(settings, answers)
+    try:
+        worker = _Worker(settings, answers)
+    except (TreeringError, OSError) as error:
+        answers.send(Answer(None, failure=Failure.of(error)))
+        return
     decoder = msgspec.msgpack.Decoder(Request)
     while (request := read_frame(requests)) is not None:
         worker.start(decoder.decode(request))

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from ..store.block_store import BlockStore
 from ..store.content import IndexBuilder
-from ..store.errors import TreeringError
+from ..store.errors import StorageError, TreeringError
 from ..store.ids import ID_LENGTH, NULL
 from ..store.object_writer import ObjectWriter
 from ..store.progress import SILENT, Progress
@@ -118,6 +118,7 @@ class FileReader:
         settings = ReaderSettings(options.block_size, self._piece, options.keep)
         hasher = Hasher(writer, store.codec, options.block_size)
         self._pools: list[Readers] = [ReadThreads(options.threads, hasher, settings)]
+        self._may_start_processes = options.processes
         self._open_batch = Batch()
         self._waiting: deque[Batch | LargeFile] = deque()
         self._large: set[LargeFile] = set()
@@ -128,8 +129,7 @@ class FileReader:
         """Small files handed in and not yet redeemed."""
 
     def finish(self) -> None:
-        pools, self._pools = self._pools, []
-        for pool in pools:
+        for pool in self._pools:
             for stored in pool.close():
                 self._writer.take_over(stored)
 
@@ -143,8 +143,11 @@ class FileReader:
     def _readers(self) -> Readers:
         """Who reads what is handed in now: processes from the time on when there is much to do."""
         much = self._given_files >= MANY_FILES or self._given_bytes >= MANY_BYTES
-        if much and self._options.processes and len(self._pools) == 1:
-            self._pools.append(self._start_processes())
+        if much and self._may_start_processes:
+            self._may_start_processes = False
+            # Where none can be started (too many, no memory), the threads read on.
+            with suppress(OSError, StorageError):
+                self._pools.append(self._start_processes())
         return self._pools[-1]
 
     def _start_processes(self) -> ReadProcesses:
@@ -152,7 +155,7 @@ class FileReader:
         count = min(options.threads, MAX_PROCESSES)
         settings = WorkerSettings(
             0,
-            os.fspath(self._store.packs.parent),
+            os.fsencode(self._store.packs.parent),
             -1,
             -(-options.threads // count),
             self._store.codec.level,
