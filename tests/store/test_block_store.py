@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import CODEC, flip, open_store, payload_path, record_of, store_objects
 
+from treering.store import object_writer
 from treering.store.block_store import MAX_OPEN_PACKS, BlockStore
 from treering.store.errors import Corrupt, NotFound, StorageError
 from treering.store.ids import Kind, block_id, block_key, node_id, node_key
@@ -355,3 +356,19 @@ def test_object_under_a_wrong_id_is_corrupt(damaged: Damaged) -> None:
     with pytest.raises(Corrupt, match="does not have its id"):
         damaged.get(liar.key)
     assert damaged.bad_found == 1
+
+
+def test_a_seal_that_fails_leaves_nothing_of_the_open_packs(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_writer, "PACK_SIZE", 1000)
+    monkeypatch.setattr(object_writer, "SMALL_COMMIT", 0)
+    store.packs.rmdir()  # no pack can be sealed
+    writer = ObjectWriter(store)
+    for _ in range(object_writer.PENDING_SEALS):
+        writer.append([noise(1000)])
+    writer.append([noise(10), node(1)])
+    with pytest.raises(StorageError, match="No such file"):
+        writer.finish()
+    writer.abort()
+    assert list(store.tmp.glob("pack-*")) == []
