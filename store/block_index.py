@@ -71,15 +71,13 @@ class BlockIndex:
             self._names: dict[int, bytes] = {}
             if writable:
                 self._env.reader_check()
-            self._gate(writable)
+            self._gate()
 
-    def _gate(self, writable: bool) -> None:
+    def _gate(self) -> None:
         with self._env.begin() as txn:
             found = txn.get(b"schema")
-        if found is None and writable:
-            with self._env.begin(write=True) as txn:
-                txn.put(b"schema", SCHEMA)
-        elif found is not None and found != SCHEMA:
+        self.settled = found is not None
+        if found is not None and found != SCHEMA:
             self._env.close()
             raise UnsupportedFormat(
                 f"the block index has schema {found.decode(errors='replace')}",
@@ -95,6 +93,14 @@ class BlockIndex:
                 "the block index is cut short",
                 hint="rebuild it with: treering fsck --rebuild-index",
             )
+
+    def settle(self) -> None:
+        """Say durably that every pack was offered to this index. Until then `settled` is false: it
+        is new, its file was emptied, or whoever was filling it was killed."""
+        if not self.settled:
+            with _lmdb_errors(), self._env.begin(write=True) as txn:
+                txn.put(b"schema", SCHEMA)
+            self.settled = True
 
     def close(self) -> None:
         self._env.close()

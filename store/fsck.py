@@ -430,6 +430,7 @@ def rebuild_index(repository: Repository, *, progress: Progress = SILENT) -> tup
                 packs += 1
                 progress.advance(files=1)
             objects = len(index)
+            index.settle()
         finally:
             index.close()
         repository.close()

@@ -24,7 +24,7 @@ from .catalog import HELD_LEVELS, Catalog, sqlite_errors
 from .codec import Codec
 from .config import Config
 from .durable import fsync_folder
-from .errors import Conflict, InvalidInput, StorageError, storage_error
+from .errors import Conflict, Corrupt, InvalidInput, StorageError, storage_error
 from .filesystem import filesystem_type, is_network
 from .format import DEFAULT_BLOCK_SIZE, Format, read_format, write_format
 from .history import History, RefUpdate, create_history
@@ -117,7 +117,7 @@ class Repository:
     def store(self) -> BlockStore:
         index = self._open_index()
         store = BlockStore(self.path / "packs", self.path / "tmp", index, Codec(), self.doubt)
-        if self.writable and self._index_is_new:
+        if not index.settled:
             self._reconcile(store)
         return store
 
@@ -148,10 +148,16 @@ class Repository:
 
     def _open_index(self) -> BlockIndex:
         folder = self.path / "index"
-        self._index_is_new = not (folder / "data.mdb").exists()
         if self.writable:
             folder.mkdir(exist_ok=True)
-        return BlockIndex(folder, writable=self.writable)
+        index = BlockIndex(folder, writable=self.writable)
+        if not (index.settled or self.writable):
+            index.close()
+            raise Corrupt(
+                "the block index is not complete, and may only be read",
+                hint="run any treering command as the owner of the repository",
+            )
+        return index
 
     def writer(self) -> ObjectWriter:
         """A writer for one command, after reconciling and salvage."""
@@ -185,6 +191,7 @@ class Repository:
                 store.index.add_pack(name, read_footer(path))
             if name not in listed:
                 self.record_packs([read_pack_info(path, name)])
+        store.index.settle()
 
     def record_packs(self, packs: Iterable[PackInfo]) -> None:
         """Put packs into the catalog."""

@@ -229,6 +229,16 @@ def test_a_damaged_index_is_found_and_rebuilt(top: Path, tmp_path: Path, way: Da
     heals_by_rebuild(top, tmp_path / "out")
 
 
+@pytest.mark.parametrize("way", [empty, remove])
+def test_an_empty_index_is_filled_by_whoever_comes_first(
+    top: Path, tmp_path: Path, way: Damage
+) -> None:
+    way(data(top))
+    assert "work tree clean" in succeed(top, "status").out
+    check_snapshot(top, tmp_path / "out")
+    check_whole(top)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_flipped_bits_in_the_index_never_crash(top: Path, tmp_path: Path, seed: int) -> None:
     """LMDB has no checksums: what matters is that nothing wrong is believed and nothing dies."""

@@ -184,6 +184,20 @@ def test_cut_short_file_is_corrupt(index: BlockIndex, folder: Path) -> None:
     again.close()
 
 
+def test_settled_is_said_durably(index: BlockIndex, folder: Path) -> None:
+    index.add_pack(A, [entry(1)])
+    for _ in range(2):
+        assert not index.settled
+        index.close()
+        index = BlockIndex(folder)
+    index.settle()
+    assert index.settled
+    index.close()
+    again = BlockIndex(folder, writable=False)
+    assert again.settled
+    again.close()
+
+
 def test_garbage_is_corrupt(folder: Path) -> None:
     (folder / "data.mdb").write_bytes(b"no index at all " * 1000)
     with pytest.raises(Corrupt, match="block index") as caught:
@@ -193,6 +207,7 @@ def test_garbage_is_corrupt(folder: Path) -> None:
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_schema_gate(index: BlockIndex, folder: Path, writable: bool) -> None:
+    index.settle()
     index.close()
     with lmdb.open(str(folder), max_dbs=4) as env, env.begin(write=True) as txn:
         assert txn.get(b"schema") == SCHEMA

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 from support import BLOCK, flip, payload_path, record_of
 
 from treering.store import repository as module
+from treering.store.block_index import BlockIndex
 from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound, StorageError
 from treering.store.history import Person, RefUpdate
 from treering.store.ids import Kind, NodeId
-from treering.store.packfile import Record
+from treering.store.packfile import FooterEntry, Record
 from treering.store.repository import Repository
 from treering.store.root_record import RootRecord
 
@@ -85,14 +86,48 @@ def test_network_file_system_is_refused_by_name(
         Repository.create(tmp_path / "other")
 
 
-def test_deleted_index_is_rebuilt_on_open(repository: Repository) -> None:
+def empty_index(folder: Path) -> None:
+    (folder / "data.mdb").write_bytes(b"")
+
+
+@pytest.mark.parametrize("lose", [shutil.rmtree, empty_index])
+def test_lost_index_is_rebuilt_on_open(
+    repository: Repository, lose: Callable[[Path], None]
+) -> None:
     found = records(*range(20))
     for record in found:
         fill(repository, [record])
-    shutil.rmtree(repository.path / "index")
+    lose(repository.path / "index")
     again = reopen(repository)
     assert all(present(again, found))
     assert all(again.store.get(record.key) for record in found)
+    again.close()
+
+
+def test_index_that_was_not_filled_to_the_end_is_filled_on_open(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = records(1, 2)
+    for record in found:
+        fill(repository, [record])
+    shutil.rmtree(repository.path / "index")
+    add_pack = BlockIndex.add_pack
+
+    def add_one(index: BlockIndex, name: bytes, entries: Iterable[FooterEntry]) -> None:
+        if index.packs():
+            raise KeyboardInterrupt
+        add_pack(index, name, entries)
+
+    interrupted = reopen(repository)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(BlockIndex, "add_pack", add_one)
+        assert interrupted.store
+    reader = Repository(repository.path)
+    reader.writable = False
+    with pytest.raises(Corrupt, match="not complete"):
+        assert reader.store
+    again = reopen(repository)
+    assert all(present(again, found))
     again.close()
 
 
