@@ -442,8 +442,10 @@ def rebuild_index(repository: Repository, *, progress: Progress = SILENT) -> tup
 
 
 def _rescue(repository: Repository, path: Path) -> int:
+    """Until its records are durable elsewhere, the pack stays where the next run looks for it."""
     aside = repository.tmp / f"damaged-{path.name}"
-    path.rename(aside)
+    aside.unlink(missing_ok=True)
+    aside.hardlink_to(path)
     writer = ObjectWriter(repository.store)
     try:
         for entry, payload in scan_records(aside):
@@ -458,6 +460,8 @@ def _rescue(repository: Repository, path: Path) -> int:
     except BaseException:
         writer.abort()
         raise
+    if path.samefile(aside):  # if not, all was rescued: the same bytes have the same name
+        path.unlink()
     repository.record_packs(writer.packs)
     repository.doubt()
     return writer.stored_objects

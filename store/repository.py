@@ -65,6 +65,7 @@ class Repository:
         self.clock = clock
         self.threads = threads or len(os.sched_getaffinity(0))
         self.lock_wait = lock_wait
+        self._left_out: set[bytes] = set()
         self.writable = os.access(path, os.W_OK) and os.access(path / "tmp", os.W_OK)
         kind = filesystem_type(path)
         if is_network(kind):
@@ -171,7 +172,8 @@ class Repository:
         return ObjectWriter(self.store)
 
     def _reconcile(self, store: BlockStore) -> None:
-        """Make the index agree with the packs on disk: a crash may fall between the two."""
+        """Make the index agree with the packs on disk: a crash may fall between the two. A pack
+        whose footer is damaged is said once, and left out."""
         on_disk = {}
         for path in (self.path / "packs").iterdir():
             name = pack_name(path)
@@ -187,11 +189,19 @@ class Repository:
         known = set(indexed.values())
         listed = self.catalog.pack_names()
         for name, path in on_disk.items():
-            if name not in known:
-                store.index.add_pack(name, read_footer(path))
-            if name not in listed:
-                self.record_packs([read_pack_info(path, name)])
+            try:
+                if name not in known:
+                    store.index.add_pack(name, read_footer(path))
+                if name not in listed:
+                    self.record_packs([read_pack_info(path, name)])
+            except Corrupt as error:
+                self._leave_out(name, error)
         store.index.settle()
+
+    def _leave_out(self, name: bytes, error: Corrupt) -> None:
+        if name not in self._left_out:
+            self.notice(f"{error.message}; it is left out: run treering fsck")
+            self._left_out.add(name)
 
     def record_packs(self, packs: Iterable[PackInfo]) -> None:
         """Put packs into the catalog."""

@@ -180,6 +180,28 @@ def test_a_damaged_frame_of_a_pack_is_found_and_rescued(
         assert commits(top)[1:] == history
 
 
+@pytest.mark.parametrize("way", [cut, empty, lambda path: flip(path, -5)])
+def test_a_damaged_pack_that_is_not_indexed_stops_nothing(
+    top: Path, tmp_path: Path, way: Damage
+) -> None:
+    """One that came back from a bad disk, or whose index was lost as well."""
+    stray = packs(top)[0]
+    content = stray.read_bytes()
+    remove(stray)
+    third_tree(top)
+    succeed(top, "commit", "-m", "without it")
+    stray.write_bytes(content)
+    way(stray)
+    done = succeed(top, "commit", "--allow-empty", "-m", "beside it")
+    assert done.err.count(stray.name[:12]) == done.err.count("run treering fsck") == 1
+    noticed(top, stray.name[:12])
+    rebuilt = treering(top, "fsck", "--rebuild-index")
+    assert rebuilt.code in (0, 12) and stray.name[:12] not in rebuilt.out, rebuilt
+    assert (repository(top) / "tmp" / f"damaged-{stray.name}").exists()
+    assert "left out" not in succeed(top, "commit", "--allow-empty", "-m", "after").err
+    check_snapshot(top, tmp_path / "out")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_lost_pack_is_found_and_healed(top: Path, tmp_path: Path, way: Damage) -> None:
     pack = packs(top)[0]

@@ -13,9 +13,11 @@ from support import BLOCK, flip, payload_path, record_of
 from treering.store import repository as module
 from treering.store.block_index import BlockIndex
 from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound, StorageError
+from treering.store.fsck import rebuild_index
 from treering.store.history import Person, RefUpdate
 from treering.store.ids import Kind, NodeId
-from treering.store.packfile import FooterEntry, Record
+from treering.store.object_writer import ObjectWriter
+from treering.store.packfile import FooterEntry, Record, read_footer
 from treering.store.repository import Repository
 from treering.store.root_record import RootRecord
 
@@ -147,6 +149,46 @@ def test_pack_that_is_not_indexed_is_indexed(repository: Repository, tmp_path: P
     assert present(repository, found) == [True, True]
     assert repository.store.get(found[1].key)
     assert name in known_packs(repository)
+
+
+def test_damaged_pack_that_is_not_indexed_is_said_once_and_left_out(
+    repository: Repository,
+) -> None:
+    found = records(1, 2, 3)
+    (name,) = fill(repository, found[:1])
+    path = repository.path / "packs" / f"{name.hex()}.pack"
+    flip(path, path.stat().st_size - 1)
+    shutil.rmtree(repository.path / "index")
+    notices: list[str] = []
+    again = reopen(repository, notices.append)
+    fill(again, found[1:])
+    again.writer().finish()
+    assert len(notices) == 1 and name.hex()[:12] in notices[0] and "treering fsck" in notices[0]
+    assert present(again, found) == [False, True, True]
+    rebuild_index(again)
+    assert present(again, found) == [True, True, True]
+    assert [entry.key for entry in read_footer(path)] == [found[0].key]
+    again.writer().finish()
+    assert len(notices) == 1
+    again.close()
+
+
+def test_interrupted_rescue_loses_nothing(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = records(1, 2)
+    (name,) = fill(repository, found)
+    path = repository.path / "packs" / f"{name.hex()}.pack"
+    flip(path, path.stat().st_size - 1)
+
+    def interrupt(_writer: ObjectWriter, _records: list[Record]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ObjectWriter, "append", interrupt)
+        rebuild_index(repository)
+    rebuild_index(repository)
+    assert present(repository, found) == [True, True]
 
 
 def test_missing_pack_is_said_and_nothing_is_held(repository: Repository) -> None:
