@@ -1,6 +1,6 @@
 """History: the bare Git repository that holds commits, refs, HEAD and reflogs, through libgit2.
 
-The only module that knows pygit2. Stock Git tools read the same folder. All writes run under our
+Stock Git tools read the same folder. All writes run under our
 own flock, whose holder removes lock files that a killed process left; libgit2 fsyncs objects and
 refs. A ref moves by compare-and-swap, after its objects are durable.
 
@@ -9,19 +9,29 @@ Reading is safe beside writers in other processes; one instance belongs to one t
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pygit2
 from blake3 import blake3
-from pygit2.enums import FileMode, ObjectType, SortMode
+from pygit2.enums import SortMode
 
 from .durable import fsync_folder
 from .errors import Conflict, Corrupt, InvalidInput, NotFound, storage_error
+from .git_objects import (
+    BULK,
+    clean_name,
+    clean_text,
+    pack_loose,
+    remove_leftovers,
+    write_commit,
+    write_objects,
+    write_pack,
+)
 from .ids import NodeId
 from .locking import FileLock
 from .root_record import RootRecord, decode_record, encode_record
@@ -32,10 +42,6 @@ TAGS: Final = "refs/tags/"
 REMOTES: Final = "refs/remotes/"
 DEFAULT_BRANCH: Final = "main"
 ZERO: Final = "0" * 40
-LOOSE_IN_ONE_FOLDER: Final = 12
-"""Loose objects in one of 256 folders that stand for 1,000 commits of three objects each."""
-BULK: Final = 64
-"""From this many objects on, an import is written as one pack."""
 _CONFIG: Final = {"core.logAllRefUpdates": True, "gc.auto": 0}
 
 
@@ -99,6 +105,7 @@ class History:
 
     def __init__(self, path: Path, lock: Callable[[], FileLock]) -> None:
         self._path = path
+        self._objects = path / "objects"
         self._lock = lock
         pygit2.settings.owner_validation = False  # the repository's own mode 0700 guards it
         # Not `core.fsyncObjectFiles`, which does the same: stock Git warns that it is deprecated.
@@ -269,54 +276,12 @@ class History:
     def add_objects(self, objects: Sequence[HistoryObject], tmp: Path) -> None:
         """Store Git objects durably; many at once as one Git pack made in `tmp`. They are garbage
         until a ref names them."""
-        with self._lock():
-            try:
-                if len(objects) < BULK:
-                    self._write_objects(self._repo, objects)
-                else:
-                    self._write_pack(objects, tmp)
-                fsync_folder(self._path / "objects")
-            except OSError as error:
-                raise storage_error("writing history", error) from error
-            except pygit2.GitError as error:
-                raise _git_error("writing history", error) from error
-
-    def _write_objects(
-        self, repo: pygit2.Repository, objects: Sequence[HistoryObject]
-    ) -> list[pygit2.Oid]:
-        ids = []
-        for found in objects:
-            if found.type not in (1, 2, 3, 4):
-                raise Corrupt(f"a history object of unknown type {found.type}")
-            ids.append(repo.write(ObjectType(found.type), found.content))
-        return ids
-
-    def _write_pack(self, objects: Sequence[HistoryObject], tmp: Path) -> None:
-        """Through a throw-away repository without fsync: three synced files a commit would take
-        minutes for a long history."""
-        work = tmp / f"history-{os.getpid()}-{os.urandom(4).hex()}"
-        try:
-            repo = pygit2.init_repository(work, bare=True)
-            unsynced = pygit2.OdbBackendLoose(str(work / "objects"), 1, False, 0o700, 0o600)
-            repo.odb.add_backend(unsynced, 100)
-            builder = pygit2.PackBuilder(repo)
-            for oid in set(self._write_objects(repo, objects)):
-                builder.add(oid)
-            (work / "out").mkdir()
-            builder.write(str(work / "out"))
-            self._adopt_pack(work / "out")
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-
-    def _adopt_pack(self, folder: Path) -> None:
-        """Move a Git pack into the repository, durably, its index last."""
-        target = self._path / "objects" / "pack"
-        target.mkdir(exist_ok=True)
-        for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".idx"):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            path.rename(target / path.name)
-        fsync_folder(target)
+        with self._lock(), _git_errors("writing history"):
+            if len(objects) < BULK:
+                write_objects(self._repo, objects)
+            else:
+                write_pack(objects, tmp, self._objects)
+            fsync_folder(self._objects)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -338,59 +303,30 @@ class History:
             record.users,
             record.groups,
         )
-        message = _text(message)
-        with self._lock():
-            self._remove_leftovers()
-            try:
-                commit_id = self._write_commit(record, parents, author, committer, message)
-                # libgit2 syncs an object and its folder, not the name of a new folder.
-                fsync_folder(self._path / "objects")
-                update = RefUpdate(ref, parents[0] if parents else None, commit_id)
-                title = message.strip().partition("\n")[0]
-                kind = "commit" if parents else "commit (initial)"
-                self._move(update, committer, f"{kind}: {title}")
-                self._pack_loose()
-            except OSError as error:
-                raise storage_error("writing history", error) from error
-            except pygit2.GitError as error:
-                raise _git_error("writing history", error) from error
+        message = clean_text(message)
+        tree = {RECORD_NAME: encode_record(record)}
+        with self._lock(), _git_errors("writing history"):
+            remove_leftovers(self._path)
+            commit_id = write_commit(self._repo, tree, parents, author, committer, message)
+            # libgit2 syncs an object and its folder, not the name of a new folder.
+            fsync_folder(self._objects)
+            update = RefUpdate(ref, parents[0] if parents else None, commit_id)
+            title = message.strip().partition("\n")[0]
+            kind = "commit" if parents else "commit (initial)"
+            self._move(update, committer, f"{kind}: {title}")
+            pack_loose(self._repo, self._objects)
         return self.commit(commit_id)
-
-    def _write_commit(
-        self,
-        record: RootRecord,
-        parents: Sequence[str],
-        author: Person,
-        committer: Person,
-        message: str,
-    ) -> str:
-        blob = self._repo.create_blob(encode_record(record))
-        builder = self._repo.TreeBuilder()
-        builder.insert(RECORD_NAME, blob, FileMode.BLOB)
-        oid = self._repo.create_commit(
-            None,
-            _signature(author),
-            _signature(committer),
-            message,
-            builder.write(),
-            list(parents),
-        )
-        return str(oid)
 
     def update_refs(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
         """Move refs by compare-and-swap, under one lock: all are compared before any moves.
         Conflict names the first that has moved."""
         with self._lock():
-            self._remove_leftovers()
+            remove_leftovers(self._path)
             for update in updates:
                 self._compare(update)
-            try:
+            with _git_errors("moving a ref"):
                 for update in updates:
                     self._move(update, who, message)
-            except OSError as error:
-                raise storage_error("moving a ref", error) from error
-            except pygit2.GitError as error:
-                raise _git_error("moving a ref", error) from error
 
     def _compare(self, update: RefUpdate) -> None:
         current = self.ref(update.name)
@@ -404,7 +340,7 @@ class History:
         if update.new is None:
             self._repo.references.delete(update.name)
             return
-        self._repo.set_ident(_clean(who.name), _clean(who.email))
+        self._repo.set_ident(clean_name(who.name), clean_name(who.email))
         self._repo.create_reference_direct(
             update.name, pygit2.Oid(hex=update.new), True, message=message
         )
@@ -417,33 +353,8 @@ class History:
     def set_head(self, branch: str) -> None:
         """Put HEAD on a branch, born or not."""
         with self._lock():
-            self._remove_leftovers()
+            remove_leftovers(self._path)
             self._repo.set_head(BRANCHES + branch)
-
-    def _remove_leftovers(self) -> None:
-        """Delete lock files of killed processes: we hold the lock that all writers take."""
-        for folder in (self._path, self._path / "refs", self._path / "objects" / "pack"):
-            pattern = "**/*.lock" if folder.name == "refs" else "*.lock"
-            for path in folder.glob(pattern):
-                path.unlink(missing_ok=True)
-
-    def _pack_loose(self) -> None:
-        """Pack loose objects about every 1,000 commits, as Git's own estimate counts them."""
-        objects = self._path / "objects"
-        sample = objects / "17"
-        if not sample.is_dir() or len(os.listdir(sample)) < LOOSE_IN_ONE_FOLDER:
-            return
-        loose = [path for path in objects.glob("[0-9a-f][0-9a-f]/*") if len(path.name) == 38]
-        builder = pygit2.PackBuilder(self._repo)
-        for path in loose:
-            builder.add(pygit2.Oid(hex=path.parent.name + path.name))
-        out = objects / f"packing-{os.getpid()}"
-        out.mkdir(exist_ok=True)
-        builder.write(str(out))
-        self._adopt_pack(out)
-        out.rmdir()
-        for path in loose:
-            path.unlink(missing_ok=True)
 
 
 def valid_branch(name: str) -> bool:
@@ -455,21 +366,12 @@ def _person(signature: pygit2.Signature) -> Person:
     return Person(signature.name, signature.email, signature.time, signature.offset)
 
 
-def _signature(person: Person) -> pygit2.Signature:
-    return pygit2.Signature(_clean(person.name), _clean(person.email), person.time, person.offset)
-
-
-def _text(text: str) -> str:
-    """What was typed, as text: bytes that are no UTF-8 become question marks."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _clean(text: str) -> str:
-    """Git's identity lines hold no angle brackets and no line ends."""
-    cleaned = "".join(letter for letter in _text(text) if letter not in "<>\n\0").strip()
-    return cleaned or "unknown"
-
-
-def _git_error(action: str, error: Exception) -> Exception:
-    """libgit2 reports a full disk or EIO as text only."""
-    return storage_error(action, OSError(str(error)))
+@contextmanager
+def _git_errors(action: str) -> Iterator[None]:
+    """A disk that refuses, as StorageError: libgit2 reports a full disk or EIO as text only."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(action, error) from error
+    except pygit2.GitError as error:
+        raise storage_error(action, OSError(str(error))) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from treering.store import history as module
+from treering.store import git_objects as module
 from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound
 from treering.store.history import (
     Commit,
