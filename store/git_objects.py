@@ -104,11 +104,14 @@ def pack_loose(repo: pygit2.Repository, objects: Path) -> None:
 
 
 def remove_leftovers(history: Path) -> None:
-    """Delete lock files of killed processes: we hold the lock that all writers take."""
+    """Delete lock files and half-made packs of killed processes: we hold the lock that all
+    writers take."""
     for folder in (history, history / "refs", history / "objects" / "pack"):
         pattern = "**/*.lock" if folder.name == "refs" else "*.lock"
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+    for path in (history / "objects").glob("packing-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _signature(person: Signed) -> pygit2.Signature:

@@ -288,6 +288,28 @@ def test_loose_objects_are_packed(
     }
 
 
+def test_killed_while_packing(
+    history: History, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is there, and the next writer removes the half-made pack."""
+    monkeypatch.setattr(module, "LOOSE_IN_ONE_FOLDER", 0)
+    (path / "objects" / "17").mkdir()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "_adopt_pack", _interrupt)
+        commit(history, 1)
+    left = list((path / "objects").glob("packing-*"))
+    assert len(left) == 1 and list(left[0].glob("*.pack"))
+    first = open_history(path).resolve("HEAD")
+    monkeypatch.undo()
+    commit(history, 2, first.id)
+    assert not left[0].exists()
+    assert git(path, "fsck", "--strict", "--full") == ""
+
+
+def _interrupt(*_arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_damaged_history(history: History, path: Path) -> None:
     first, second = chain(history, 2)
     loose = path / "objects" / first.id[:2] / first.id[2:]
