@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import shutil
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from .content import NodeSource, block_count, blocks_of
 from .errors import Corrupt, NotFound, StorageError
 from .history import Commit
 from .ids import block_key, key_name, node_key
+from .loose_objects import is_cut_short, loose_paths
 from .nodes import Entry
 from .object_writer import ObjectWriter
 from .packfile import (
@@ -275,19 +275,11 @@ def _check_history(repository: Repository, findings: Findings, progress: Progres
 
 
 def _loose_objects_are_whole(repository: Repository, findings: Findings) -> bool:
-    """Whether history can be looked at: libgit2 1.9 waits forever for the rest of a loose object
-    that was cut short."""
-    whole = True
-    for path in (repository.path / "history" / "objects").glob("[0-9a-f][0-9a-f]/*"):
-        stream = zlib.decompressobj()
-        try:
-            stream.decompress(path.read_bytes())
-        except zlib.error:
-            continue  # found, and named, where it is read
-        if not stream.eof:
-            findings.add(f"history: object {path.parent.name}{path.name} is cut short")
-            whole = False
-    return whole
+    """Whether history can be looked at (`store.loose_objects`)."""
+    cut = list(filter(is_cut_short, loose_paths(repository.path / "history" / "objects")))
+    for path in cut:
+        findings.add(f"history: object {path.parent.name}{path.name} is cut short")
+    return not cut
 
 
 def _check_refs(repository: Repository, findings: Findings) -> None:

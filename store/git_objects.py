@@ -17,6 +17,7 @@ from pygit2.enums import FileMode, ObjectType
 
 from .durable import fsync_folder
 from .errors import Corrupt
+from .loose_objects import LooseObjects, is_cut_short, loose_paths
 
 LOOSE_IN_ONE_FOLDER: Final = 12
 """Loose objects in one of 256 folders that stand for 1,000 commits of three objects each."""
@@ -48,10 +49,13 @@ def write_commit(
     message: str,
 ) -> str:
     """Write a commit whose tree holds these files; its id. No ref moves."""
-    builder = repo.TreeBuilder()
+    builder, loose = repo.TreeBuilder(), LooseObjects(Path(repo.path) / "objects")
     for name, content in files.items():
-        builder.insert(name, repo.create_blob(content), FileMode.BLOB)
+        blob = repo.create_blob(content)
+        loose.check(str(blob))  # libgit2 does not write what is there already, be it damaged
+        builder.insert(name, blob, FileMode.BLOB)
     tree = builder.write()
+    loose.check(str(tree))
     people = _signature(author), _signature(committer)
     return str(repo.create_commit(None, *people, message, tree, list(parents)))
 
@@ -90,7 +94,9 @@ def pack_loose(repo: pygit2.Repository, objects: Path) -> None:
     sample = objects / "17"
     if not sample.is_dir() or len(os.listdir(sample)) < LOOSE_IN_ONE_FOLDER:
         return
-    loose = [path for path in objects.glob("[0-9a-f][0-9a-f]/*") if len(path.name) == 38]
+    loose = list(loose_paths(objects))
+    if any(map(is_cut_short, loose)):
+        return  # the commit that brought us here is made; whoever reads the damaged one says so
     builder = pygit2.PackBuilder(repo)
     for path in loose:
         builder.add(pygit2.Oid(hex=path.parent.name + path.name))

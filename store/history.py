@@ -34,6 +34,7 @@ from .git_objects import (
 )
 from .ids import NodeId
 from .locking import FileLock
+from .loose_objects import LooseObjects
 from .root_record import RootRecord, decode_record, encode_record
 
 RECORD_NAME: Final = "root"
@@ -106,6 +107,7 @@ class History:
     def __init__(self, path: Path, lock: Callable[[], FileLock]) -> None:
         self._path = path
         self._objects = path / "objects"
+        self._loose = LooseObjects(self._objects)
         self._lock = lock
         pygit2.settings.owner_validation = False  # the repository's own mode 0700 guards it
         # Not `core.fsyncObjectFiles`, which does the same: stock Git warns that it is deprecated.
@@ -125,6 +127,7 @@ class History:
         return self._commit(found)
 
     def _get(self, object_id: str) -> pygit2.Object:
+        self._loose.check(object_id)
         try:
             found = self._repo.get(object_id)
         except ValueError as error:
@@ -137,8 +140,8 @@ class History:
 
     def _commit(self, found: pygit2.Commit) -> Commit:
         try:
+            record = decode_record(self._record(found).read_raw())
             entries = list(found.tree)
-            record = decode_record(found.tree[RECORD_NAME].read_raw())
         except (KeyError, pygit2.GitError) as error:
             raise Corrupt(f"commit {str(found.id)[:10]} is damaged: {error}") from error
         parents = tuple(str(parent) for parent in found.parent_ids)
@@ -148,6 +151,12 @@ class History:
         return Commit(
             str(found.id), parents, _person(found.author), _person(found.committer), message, record
         )
+
+    def _record(self, commit: pygit2.Commit) -> pygit2.Object:
+        self._loose.check(str(commit.tree_id))
+        blob = commit.tree[RECORD_NAME]
+        self._loose.check(str(blob.id))
+        return blob
 
     def check_parents(self, commit: Commit) -> None:
         """Corrupt unless every parent is there and has the BLAKE3 that the commit says."""
@@ -164,8 +173,9 @@ class History:
 
     def resolve(self, revision: str) -> Commit:
         """The commit that Git's revision syntax names (HEAD~3, main@{yesterday}, hex, a tag)."""
+        self._loose.check((self.head() or "") if revision == "HEAD" else revision)
         try:
-            found = self._repo.revparse_single(revision).peel(pygit2.Commit)
+            found = self._peel(self._repo.revparse_single(revision))
         except KeyError as error:
             raise self._unknown(revision) from error
         except (ValueError, pygit2.InvalidSpecError) as error:
@@ -175,6 +185,11 @@ class History:
         except pygit2.GitError as error:
             raise self._unknown(revision) from error
         return self._commit(found)
+
+    def _peel(self, found: pygit2.Object) -> pygit2.Commit:
+        if not isinstance(found, pygit2.Commit):
+            self._loose.check_all()
+        return found.peel(pygit2.Commit)
 
     def _unknown(self, revision: str) -> NotFound:
         if self.head() is None and revision.startswith("HEAD"):
@@ -240,6 +255,7 @@ class History:
         return list(self._walk(wanted, hidden, order))
 
     def _walk(self, wanted: Iterable[str], hidden: Iterable[str], order: SortMode) -> Iterator[str]:
+        self._loose.check_all()
         walker = self._repo.walk(None, order)
         for commit_id in wanted:
             walker.push(commit_id)
@@ -254,10 +270,12 @@ class History:
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `old` is `new` or one of its ancestors."""
+        self._loose.check_all()
         return old == new or (old in self._repo and self._repo.descendant_of(new, old))
 
     def ahead_behind(self, local: str, upstream: str) -> tuple[int, int]:
         """How many commits `local` has that `upstream` lacks, and the reverse."""
+        self._loose.check_all()
         ahead, behind = self._repo.ahead_behind(local, upstream)
         return ahead, behind
 
@@ -269,7 +287,7 @@ class History:
             commit = self._get(commit_id)
             if not isinstance(commit, pygit2.Commit):
                 raise NotFound(f"{commit_id} is not a commit")
-            blob = commit.tree[RECORD_NAME]
+            blob = self._record(commit)
             for found in (blob, commit.tree, commit):
                 yield HistoryObject(int(found.type), found.read_raw())
 
@@ -340,6 +358,7 @@ class History:
         if update.new is None:
             self._repo.references.delete(update.name)
             return
+        self._loose.check(update.new)
         self._repo.set_ident(clean_name(who.name), clean_name(who.email))
         self._repo.create_reference_direct(
             update.name, pygit2.Oid(hex=update.new), True, message=message

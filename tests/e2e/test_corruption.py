@@ -332,11 +332,22 @@ def loose(top: Path, revision: str) -> Path:
 
 
 @pytest.mark.parametrize("what", ["HEAD", "HEAD^{tree}", "HEAD:root", "HEAD~1", "HEAD~1:root"])
-@pytest.mark.parametrize("way", [empty, garbage, remove, lambda path: flip(path, 10)])
+@pytest.mark.parametrize("way", [cut, empty, garbage, remove, lambda path: flip(path, 10)])
 def test_a_damaged_history_object_is_found(top: Path, what: str, way: Damage) -> None:
     way(loose(top, what))
     noticed(top, "commit", "history", "main")
     nothing_crashes(top)
+
+
+@pytest.mark.parametrize("what", ["HEAD", "HEAD^{tree}", "HEAD:root"])
+def test_a_history_object_cut_short_ends_every_command(top: Path, what: str) -> None:
+    """libgit2 would wait for the rest of it."""
+    cut(loose(top, what))
+    for arguments in (["log"], ["status"], ["commit", "-m", "on it"], ["restore", "text"]):
+        done = treering(top, *arguments)
+        assert done.code == 12, (arguments, done)
+        assert "is cut short" in done.err
+        check_error(done)
 
 
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -308,6 +309,84 @@ def test_killed_while_packing(
 
 def _interrupt(*_arguments: object) -> None:
     raise KeyboardInterrupt
+
+
+CUT_SHORT = """
+import sys
+from pathlib import Path
+from treering.store.errors import Corrupt
+from treering.store.history import History, Person, RefUpdate
+from treering.store.ids import NodeId
+from treering.store.locking import FileLock
+from treering.store.root_record import RootRecord
+
+path, old, tip = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+jane = Person("Jane", "jane@example.org", 1)
+record = RootRecord(NodeId(b"r" * 32))
+calls = {
+    "commit": lambda history: history.commit(tip),
+    "HEAD": lambda history: history.resolve("HEAD"),
+    "parents": lambda history: history.check_parents(history.commit(tip)),
+    "export": lambda history: list(history.export([tip])),
+    "main": lambda history: history.resolve("main"),
+    "short": lambda history: history.resolve(tip[:8]),
+    "tag": lambda history: history.resolve("v1"),
+    "log": lambda history: list(history.log([tip])),
+    "oldest": lambda history: history.oldest_first([tip]),
+    "ancestor": lambda history: history.is_ancestor(old, tip),
+    "ahead": lambda history: history.ahead_behind(old, tip),
+    "write": lambda history: history.create_commit(record, [tip], jane, jane, "m", MAIN),
+    "ref": lambda history: history.update_refs([RefUpdate("refs/heads/b", None, tip)], jane, "m"),
+}
+MAIN = "refs/heads/main"
+for name, call in calls.items():
+    history = History(path, lambda: FileLock(path.parent / "history.lock", "a change", wait=5))
+    try:
+        call(history)
+    except Corrupt as error:
+        assert "cut short" in error.message, error.message
+        print(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "reads"),
+    [
+        ("main", {"commit", "HEAD", "parents", "export", "write", "ref"}),
+        ("main^{tree}", {"commit", "HEAD", "parents", "export"}),
+        ("main:root", {"commit", "HEAD", "parents", "export"}),
+        ("main~1", {"parents"}),
+        ("v1", set()),
+    ],
+)
+def test_objects_cut_short_are_corrupt(
+    history: History, path: Path, what: str, reads: set[str]
+) -> None:
+    """libgit2 waits for the rest of them for ever."""
+    old, tip = chain(history, 2)
+    git(path, "-c", "user.name=t", "-c", "user.email=t@t", "tag", "-a", "-m", "x", "v1", "main")
+    name = git(path, "rev-parse", what).strip()
+    loose = path / "objects" / name[:2] / name[2:]
+    loose.chmod(0o600)
+    loose.write_bytes(loose.read_bytes()[:20])
+    command = [sys.executable, "-c", CUT_SHORT, str(path), old.id, tip.id]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    walks = {"main", "short", "tag", "log", "oldest", "ancestor", "ahead"}
+    assert set(done.stdout.split()) == reads | walks
+
+
+def test_packing_passes_over_objects_cut_short(
+    history: History, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that is made is not called failed because of older damage."""
+    first, second = chain(history, 2)
+    loose = path / "objects" / first.id[:2] / first.id[2:]
+    loose.chmod(0o600)
+    loose.write_bytes(loose.read_bytes()[:20])
+    monkeypatch.setattr(module, "LOOSE_IN_ONE_FOLDER", 0)
+    (path / "objects" / "17").mkdir(exist_ok=True)
+    assert commit(open_history(path), 3, second.id).parents == (second.id,)
+    assert not list((path / "objects" / "pack").glob("*.pack"))
 
 
 def test_damaged_history(history: History, path: Path) -> None:
