@@ -3,6 +3,7 @@ becomes a line on stderr and an exit code."""
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -14,6 +15,7 @@ import click
 from ..store.errors import InvalidInput, StorageError, TreeringError
 from . import exits
 from .context import Context, common_options
+from .output import complain, drop_unwritten, flush, open_missing_streams, reader_is_gone
 from .version import VERSION
 
 COMMANDS: Final = {
@@ -70,7 +72,10 @@ def cli(ctx: click.Context, directory: tuple[str, ...]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    open_missing_streams()
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    drop_unwritten()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -80,27 +85,24 @@ def run(arguments: list[str]) -> int:
     try:
         try:
             cli.main(args=arguments, prog_name="treering", standalone_mode=False, obj=context)
-            sys.stdout.flush()
+            flush()
         finally:
             context.close()
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+        complain(error.format_message())
         return exits.USAGE
     except click.ClickException as error:
         context.json = context.json or "--json" in arguments  # it may stand behind the mistake
         return _failed(context, _usage_error(error))
-    except SystemExit:
-        # No command leaves this way, but click does when the reader of our output has gone
-        # (`treering log | head`): nothing more to say, to nobody.
-        return _reader_gone()
+    except (SystemExit, BrokenPipeError):
+        # No command leaves by SystemExit: click makes it of any broken pipe.
+        return _pipe_broke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return _interrupted()
     except TreeringError as error:
         return _failed(context, error)
-    except BrokenPipeError:
-        return _reader_gone()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _failed(context, StorageError(f"{name}{error.strerror or error}"))
@@ -109,9 +111,12 @@ def run(arguments: list[str]) -> int:
     return context.exit_code
 
 
-def _reader_gone() -> int:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    return exits.DONE
+def _pipe_broke(context: Context) -> int:
+    """The reader of our output has gone (`treering log | head`): nothing more to say, to nobody.
+    Any other pipe is one that the command needed."""
+    if reader_is_gone():
+        return context.exit_code
+    return _failed(context, StorageError(os.strerror(errno.EPIPE)))
 
 
 def _usage_error(error: click.ClickException) -> InvalidInput:
@@ -142,11 +147,11 @@ def _show_error(context: Context, error: TreeringError) -> None:
         text = f"treering: {error.message}"
         if error.hint:
             text += f"\nhint: {error.hint}"
-    sys.stderr.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+    complain(text)
 
 
 def _interrupted() -> int:
-    sys.stderr.write("treering: interrupted\n")
+    complain("treering: interrupted")
     return exits.INTERRUPTED
 
 

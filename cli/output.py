@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..store.errors import storage_error
 from ..store.history import Commit, Person
 from ..store.quoting import quote_path
 
@@ -20,19 +25,72 @@ Json = dict[str, Any]
 
 def say(text: str = "") -> None:
     """A line of the result. Paths may hold bytes that are no UTF-8: they pass through."""
-    sys.stdout.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+    with _stdout_errors():
+        sys.stdout.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+
+
+def flush() -> None:
+    """Hand over all that was said. StorageError where stdout is full."""
+    with _stdout_errors():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _stdout_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise storage_error("writing the output", error) from error
 
 
 def tell(text: str) -> None:
     """A line beside the result."""
-    sys.stdout.flush()
-    sys.stderr.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
-    sys.stderr.flush()
+    flush()
+    complain(text)
+
+
+def complain(text: str) -> None:
+    """A line on stderr, whatever became of stdout. Where stderr is full or gone there is nobody to
+    tell, and no command fails of that."""
+    with suppress(OSError):
+        sys.stderr.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+        sys.stderr.flush()
+
+
+def open_missing_streams() -> None:
+    """Put /dev/null where a standard stream was closed, as Git does: the next file that is opened
+    would take its number, and get what is said."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
+
+
+def reader_is_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    streams = select.poll()
+    streams.register(sys.__stdout__ or sys.stdout, 0)
+    return bool(streams.poll(0))
+
+
+def drop_unwritten() -> None:
+    """Give up what could not be written: the interpreter would complain of it at its end."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say_json(document: Any) -> None:
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    with _stdout_errors():
+        json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
 
 
 def path_json(path: bytes, key: str = "path") -> Json:
