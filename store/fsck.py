@@ -11,7 +11,6 @@ damage.
 from __future__ import annotations
 
 import re
-import shutil
 import struct
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -20,26 +19,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from . import directories, trees
-from .block_index import BlockIndex, replace_index
 from .block_store import expand
 from .closure import ClosureWalk
-from .content import NodeSource, block_count, blocks_of
-from .errors import Corrupt, NotFound, StorageError
-from .history import Commit
-from .ids import block_key, key_name, node_key
+from .damage import Affected, affected_paths
+from .errors import Corrupt, NotFound
+from .ids import key_name, node_key
 from .loose_objects import is_cut_short, loose_paths
-from .nodes import Entry
-from .object_writer import ObjectWriter
 from .packfile import (
     MAX_STORED,
     RECORD_HEADER,
     FooterEntry,
     Record,
     check_record_header,
-    pack_name,
+    packs_in,
     read_footer,
-    scan_records,
 )
 from .progress import SILENT, Progress
 from .repository import Repository
@@ -56,13 +49,6 @@ class Problem(NamedTuple):
 
     what: str
     keys: tuple[bytes, ...] = ()
-
-
-class Affected(NamedTuple):
-    """A path of a commit that a damaged object belongs to."""
-
-    commit: str
-    path: bytes
 
 
 @dataclass
@@ -121,15 +107,10 @@ def fsck(
     return findings
 
 
-def _packs(repository: Repository) -> Iterator[tuple[bytes, Path]]:
-    for path in sorted((repository.path / "packs").iterdir()):
-        name = pack_name(path)
-        if name is not None:
-            yield name, path
-
-
 def _pack_bytes(repository: Repository, subset: Subset) -> int:
-    return sum(path.stat().st_size for name, path in _packs(repository) if subset.holds(name))
+    return sum(
+        path.stat().st_size for name, path in packs_in(repository.store.packs) if subset.holds(name)
+    )
 
 
 # -- packs against the index -------------------------------------------------------------------
@@ -141,7 +122,7 @@ def _check_packs(repository: Repository, findings: Findings) -> None:
     index = repository.store.index
     numbers = {name: number for number, name in index.packs().items()}
     indexed = 0
-    for name, path in _packs(repository):
+    for name, path in packs_in(repository.store.packs):
         findings.packs += 1
         try:
             footer = read_footer(path)
@@ -172,7 +153,7 @@ def _read_packs(
     repository: Repository, subset: Subset, findings: Findings, progress: Progress
 ) -> None:
     with ThreadPoolExecutor(repository.threads, thread_name_prefix="fsck") as pool:
-        for name, path in _packs(repository):
+        for name, path in packs_in(repository.store.packs):
             if not subset.holds(name):
                 continue
             found = _bad_records(repository, name, path, pool, findings, progress)
@@ -337,126 +318,6 @@ def _missing(
         for key, present in zip(blocks, store.index.present(blocks), strict=True):
             if not present:
                 yield key
-
-
-def affected_paths(repository: Repository, bad: set[bytes]) -> Iterator[Affected]:
-    """Where damaged objects belong: paths of commits, newest first, each tree looked at once."""
-    seen: set[bytes] = set()
-    history = repository.history
-    try:
-        commits = list(history.log(set(history.refs().values())))
-    except (Corrupt, NotFound):
-        return
-    for commit in commits:
-        if node_key(commit.root) in bad:
-            yield Affected(commit.id, b"")
-            continue
-        yield from _affected(repository, commit, bad, seen)
-
-
-def _affected(
-    repository: Repository, commit: Commit, bad: set[bytes], seen: set[bytes]
-) -> Iterator[Affected]:
-    store = repository.store
-    try:
-        root = trees.load_root(store, commit.root)
-    except (Corrupt, NotFound):
-        yield Affected(commit.id, b"")
-        return
-    stack: list[tuple[bytes, Entry]] = [(b"", root.top)]
-    while stack:
-        path, entry = stack.pop()
-        if entry.content in seen:
-            continue
-        seen.add(entry.content)
-        if _holds_bad(repository, entry, root.block_size, bad):
-            yield Affected(commit.id, path)
-        elif entry.is_folder:
-            below = [(path + b"/" + e.name if path else e.name, e) for e in _safe(store, entry)]
-            stack += reversed(below)
-
-
-def _safe(store: NodeSource, entry: Entry) -> list[Entry]:
-    try:
-        return list(directories.entries(store, entry.content))
-    except (Corrupt, NotFound):
-        return []
-
-
-def _holds_bad(repository: Repository, entry: Entry, block_size: int, bad: set[bytes]) -> bool:
-    """Whether a file's own objects, or a folder's own node, are among the bad ones."""
-    if node_key(entry.content) in bad or block_key(entry.content) in bad:
-        return True
-    if not entry.is_file or entry.size <= block_size:
-        return False
-    try:
-        blocks = blocks_of(repository.store, entry.content, block_count(entry.size, block_size))
-        return any(block_key(identity) in bad for _, identity in blocks)
-    except (Corrupt, NotFound):
-        return True
-
-
-# -- rebuilding the index ------------------------------------------------------------------------
-
-
-def rebuild_index(repository: Repository, *, progress: Progress = SILENT) -> tuple[int, int]:
-    """Make the block index anew from the packs: (packs, objects). What a damaged footer no longer
-    tells is read record by record into a new pack, and the damaged one is set aside in tmp/."""
-    if not repository.writable:
-        raise StorageError(f"{repository.path} may only be read")
-    progress.begin("rebuilding the index")
-    fresh = repository.tmp / "index-new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    damaged = []
-    packs = 0
-    with repository.lock("salvage", "salvage of unfinished packs"):
-        index = BlockIndex(fresh)
-        try:
-            for name, path in _packs(repository):
-                try:
-                    index.add_pack(name, read_footer(path))
-                except Corrupt:
-                    damaged.append(path)
-                    continue
-                packs += 1
-                progress.advance(files=1)
-            objects = len(index)
-            index.settle()
-        finally:
-            index.close()
-        repository.close()
-        replace_index(repository.path / "index", fresh)
-    for path in damaged:
-        objects += _rescue(repository, path)
-        packs += 1
-    return packs, objects
-
-
-def _rescue(repository: Repository, path: Path) -> int:
-    """Until its records are durable elsewhere, the pack stays where the next run looks for it."""
-    aside = repository.tmp / f"damaged-{path.name}"
-    aside.unlink(missing_ok=True)
-    aside.hardlink_to(path)
-    writer = ObjectWriter(repository.store)
-    try:
-        for entry, payload in scan_records(aside):
-            record = Record(entry.key, entry.codec, entry.plain, payload)
-            try:
-                expand(repository.store.codec, record)
-            except (Corrupt, KeyError):
-                continue
-            if writer.claim([record.key])[0]:
-                writer.append([record])
-        writer.finish()
-    except BaseException:
-        writer.abort()
-        raise
-    if path.samefile(aside):  # if not, all was rescued: the same bytes have the same name
-        path.unlink()
-    repository.record_packs(writer.packs)
-    repository.doubt()
-    return writer.stored_objects
 
 
 def _count(found: Sized, noun: str) -> str:

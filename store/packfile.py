@@ -215,6 +215,14 @@ def pack_name(path: Path) -> bytes | None:
         return None
 
 
+def packs_in(folder: Path) -> Iterator[tuple[bytes, Path]]:
+    """Name and path of every pack in `folder`, in the order of names."""
+    for path in sorted(folder.iterdir()):
+        name = pack_name(path)
+        if name is not None:
+            yield name, path
+
+
 def _trailer(footer: bytes, count: int, offset: int) -> bytes:
     digest = blake3(footer + TRAILER_SUM.pack(count, offset)).digest()
     return TRAILER.pack(TRAILER_MAGIC, count, offset, digest)

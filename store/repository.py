@@ -32,7 +32,7 @@ from .locking import DEFAULT_WAIT_SECONDS, FileLock
 from .marks import MarkLog
 from .nodes import valid_block_size
 from .object_writer import ObjectWriter
-from .packfile import PackInfo, pack_name, read_footer, read_pack_info
+from .packfile import PackInfo, packs_in, read_footer, read_pack_info
 from .salvage import salvage
 
 FOLDERS: Final = ("packs", "marks", "index", "tracker", "tmp")
@@ -174,11 +174,7 @@ class Repository:
     def _reconcile(self, store: BlockStore) -> None:
         """Make the index agree with the packs on disk: a crash may fall between the two. A pack
         whose footer is damaged is said once, and left out."""
-        on_disk = {}
-        for path in (self.path / "packs").iterdir():
-            name = pack_name(path)
-            if name is not None:
-                on_disk[name] = path
+        on_disk = dict(packs_in(self.path / "packs"))
         indexed = store.index.packs()
         gone = {number for number, name in indexed.items() if name not in on_disk}
         if gone:

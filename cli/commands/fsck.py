@@ -34,7 +34,7 @@ def command(context: Context, read_data: bool, subset: str | None, rebuild_index
     Example:
       treering fsck --read-data --subset 1/7
     """
-    from ...store import fsck
+    from ...store import fsck, rebuild
 
     part = _subset(subset) if subset else fsck.ALL_PACKS
     if subset and not read_data:
@@ -42,7 +42,7 @@ def command(context: Context, read_data: bool, subset: str | None, rebuild_index
     repository = context.repository
     with context.progress() as progress:
         if rebuild_index:
-            packs, objects = fsck.rebuild_index(repository, progress=progress)
+            packs, objects = rebuild.rebuild_index(repository, progress=progress)
             context.notice(f"index rebuilt: {count(packs, 'pack')}, {count(objects, 'object')}")
         findings = fsck.fsck(repository, read_data=read_data, subset=part, progress=progress)
     if findings.problems:

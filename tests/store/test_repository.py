@@ -13,11 +13,11 @@ from support import BLOCK, flip, payload_path, record_of
 from treering.store import repository as module
 from treering.store.block_index import BlockIndex
 from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound, StorageError
-from treering.store.fsck import rebuild_index
 from treering.store.history import Person, RefUpdate
 from treering.store.ids import Kind, NodeId
 from treering.store.object_writer import ObjectWriter
 from treering.store.packfile import FooterEntry, Record, read_footer
+from treering.store.rebuild import rebuild_index
 from treering.store.repository import Repository
 from treering.store.root_record import RootRecord
 
