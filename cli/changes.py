@@ -15,8 +15,8 @@ from ..store.repository import Repository
 from ..store.trees import ObjectSource, load_root
 from ..tracker.diff import FileChange, change_regions, file_changes
 from .diffstat import rows, stat_lines
-from .output import Json, path_json, say
-from .patch import name_status, patch, region_line
+from .output import Json, path_json, region_json, region_line, say
+from .patch import name_status, patch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -93,8 +93,5 @@ def _change_json(source: NodeSource, block_size: int, change: FileChange) -> Jso
     found["kind"] = change.entry.kind_name
     found["old_size"] = change.old.size if change.old else None
     found["size"] = change.new.size if change.new else None
-    found["regions"] = [
-        {"offset": region.offset, "length": region.length}
-        for region in change_regions(source, change, block_size)
-    ]
+    found["regions"] = list(map(region_json, change_regions(source, change, block_size)))
     return found

@@ -69,7 +69,7 @@ def total(found: list[Row]) -> str:
 
 
 def _name(change: FileChange) -> str:
-    name = quote_path(change.path + b"/" if change.entry.is_folder else change.path)
+    name = quote_path(change.shown_path)
     return f"{quote_path(change.old_path)} => {name}" if change.what == "renamed" else name
 
 

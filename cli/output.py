@@ -14,11 +14,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..store.errors import storage_error
 from ..store.history import Commit, Person
 from ..store.quoting import quote_path
+
+if TYPE_CHECKING:
+    from ..tracker.changes import Region
 
 Json = dict[str, Any]
 
@@ -105,6 +108,15 @@ def path_json(path: bytes, key: str = "path") -> Json:
 def show_path(path: bytes, zero: bool = False) -> str:
     """A path for text output, quoted unless `-z` asked for raw ones."""
     return path.decode("utf-8", "surrogateescape") if zero else quote_path(path)
+
+
+def region_line(region: Region) -> str:
+    return f"{region.offset}+{region.length} {quote_path(region.path)}"
+
+
+def region_json(region: Region) -> Json:
+    """A region of a file that is named beside it."""
+    return {"offset": region.offset, "length": region.length}
 
 
 def format_time(person: Person) -> str:

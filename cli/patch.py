@@ -16,8 +16,8 @@ from ..store.nodes import Entry
 from ..store.quoting import quote_path
 from ..store.text_diff import MAX_TEXT, hunks, is_text
 from ..store.trees import ObjectSource
-from ..tracker.changes import Region
 from ..tracker.diff import FileChange, change_regions
+from .output import region_line
 
 LETTERS: Final = {"added": "A", "deleted": "D", "modified": "M", "renamed": "R", "retyped": "T"}
 
@@ -25,17 +25,13 @@ LETTERS: Final = {"added": "A", "deleted": "D", "modified": "M", "renamed": "R",
 def name_status(change: FileChange) -> str:
     """M<TAB>path, or R<TAB>old<TAB>new."""
     names = [change.old_path] if change.what == "renamed" else []
-    return "\t".join([LETTERS[change.what], *map(quote_path, (*names, _shown(change)))])
-
-
-def region_line(region: Region) -> str:
-    return f"{region.offset}+{region.length} {quote_path(region.path)}"
+    return "\t".join([LETTERS[change.what], *map(quote_path, (*names, change.shown_path))])
 
 
 def patch(source: ObjectSource, change: FileChange, block_size: int) -> Iterator[bytes]:
     """The lines of one change, each with its end."""
     old, new = change.old, change.new
-    a, b = quote_path(b"a/" + change.old_path), quote_path(b"b/" + _shown(change))
+    a, b = quote_path(b"a/" + change.old_path), quote_path(b"b/" + change.shown_path)
     yield _line(f"diff {a} {b}")
     for text in _metadata(change):
         yield _line(text)
@@ -52,10 +48,6 @@ def patch(source: ObjectSource, change: FileChange, block_size: int) -> Iterator
 
 def _line(text: str) -> bytes:
     return (text + "\n").encode("utf-8", "surrogateescape")
-
-
-def _shown(change: FileChange) -> bytes:
-    return change.path + b"/" if change.entry.is_folder else change.path
 
 
 def _content_differs(old: Entry | None, new: Entry | None) -> bool:

@@ -119,6 +119,16 @@ class Done:
         return json.loads(self.err)
 
 
+IDENTITY = "[user]\n\tname = Test Er\n\temail = test@example.org\n"
+
+
+def make_home(folder: Path) -> Path:
+    home = folder / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(IDENTITY)
+    return home
+
+
 def environment(home: Path) -> dict[str, str]:
     """An environment without anything of the user who runs the tests."""
     return {

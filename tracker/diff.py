@@ -40,6 +40,11 @@ class FileChange(NamedTuple):
         assert found is not None
         return found
 
+    @property
+    def shown_path(self) -> bytes:
+        """The path, of a folder with a slash behind it."""
+        return self.path + b"/" if self.entry.is_folder else self.path
+
 
 def file_changes(
     source: NodeSource, old: Entry | None, new: Entry | None, paths: Iterable[bytes] = ()
@@ -54,8 +59,7 @@ def file_changes(
 
 def listed(differences: Iterable[PathDifference]) -> list[FileChange]:
     """The changes that some differences, in path order, amount to."""
-    changes = [found for difference in differences if (found := _change(difference)) is not None]
-    return _with_renames(changes)
+    return _with_renames([change for found in differences for change in _changes(found)])
 
 
 def change_regions(source: NodeSource, change: FileChange, block_size: int) -> Iterator[Region]:
@@ -84,21 +88,24 @@ def _lookup(source: NodeSource, top: Entry | None, path: bytes) -> Entry | None:
         return None
 
 
-def _change(found: PathDifference) -> FileChange | None:
+def _changes(found: PathDifference) -> Iterator[FileChange]:
     path, old, new = found
-    if old is not None and new is not None:
-        if old.is_folder and new.is_folder:
-            return FileChange("modified", path, old, new, path) if _own(old) != _own(new) else None
-        if old.is_folder:
-            return FileChange("added", path, None, new, path)
-        if new.is_folder:
-            return FileChange("deleted", path, old, None, path)
-        return FileChange("modified" if old.kind == new.kind else "retyped", path, old, new, path)
-    entry = new or old
-    assert entry is not None
-    if entry.is_folder and entry.content != EMPTY_FOLDER:
-        return None
-    return FileChange("added" if new else "deleted", path, old, new, path)
+    if old is not None and new is not None and old.is_folder == new.is_folder:
+        if not old.is_folder:
+            yield FileChange(
+                "modified" if old.kind == new.kind else "retyped", path, old, new, path
+            )
+        elif _own(old) != _own(new):
+            yield FileChange("modified", path, old, new, path)
+        return
+    if old is not None and _is_listed(old):
+        yield FileChange("deleted", path, old, None, path)
+    if new is not None and _is_listed(new):
+        yield FileChange("added", path, None, new, path)
+
+
+def _is_listed(entry: Entry) -> bool:
+    return not entry.is_folder or entry.content == EMPTY_FOLDER
 
 
 def _own(entry: Entry) -> tuple[object, ...]:

@@ -32,7 +32,7 @@ from .block_reader import OPEN_FLAGS
 from .build import with_group
 from .compare import live_ids
 from .diff import FileChange, listed
-from .metadata import at, folder_entry, make_entry, read_xattrs, special_entry
+from .metadata import Stat, at, folder_entry, make_entry, read_xattrs, special_entry
 from .report import Report
 from .scan import FOLDER_FLAGS
 from .snapshot import top_entry, xattr_filter
@@ -53,8 +53,12 @@ class LiveSource:
         self._nodes[identity] = plain
         return identity
 
-    def put_block(self, plain: bytes) -> None:
-        self._blocks[block_key(block_id(plain))] = plain
+    def put_block(self, plain: bytes) -> bytes:
+        if not any(plain):
+            return NULL
+        identity = block_id(plain)
+        self._blocks[block_key(identity)] = plain
+        return identity
 
     def node(self, identity: bytes) -> bytes:
         plain = self._nodes.get(identity)
@@ -145,25 +149,31 @@ class LiveDiff:
         return with_group(entry, old.more.group) if old is not None else entry
 
     def _file(self, top: int, path: bytes, name: bytes) -> Entry:
-        block_size = self._repository.block_size
         descriptor = os.open(path, OPEN_FLAGS, dir_fd=top)
         try:
             info = os.fstat(descriptor)
-            if info.st_size <= MAX_TEXT:
-                content = os.pread(descriptor, info.st_size, 0)
-                for start in range(0, len(content), block_size):
-                    self.source.put_block(content[start : start + block_size])
-            builder = IndexBuilder(self.source.put_node)
-            blocks = 0
-            for number, identity in live_ids(descriptor, info.st_size, block_size, self._pool):
-                builder.add_nulls(number - blocks)
-                builder.add(identity)
-                blocks = number + 1
-            builder.add_nulls(block_count(info.st_size, block_size) - blocks)
+            content, size = self._content(descriptor, info.st_size)
             xattrs = read_xattrs(descriptor, self._keep)
-            return make_entry(name, info, content=builder.finish() or NULL, xattrs=xattrs)
+            return make_entry(name, Stat.of(info, size), content=content, xattrs=xattrs)
         finally:
             os.close(descriptor)
+
+    def _content(self, descriptor: int, size: int) -> tuple[bytes, int]:
+        """(content id, bytes) of an open file; a short one is read at once, and kept."""
+        block_size = self._repository.block_size
+        builder = IndexBuilder(self.source.put_node)
+        if size <= MAX_TEXT:
+            content = os.pread(descriptor, size, 0)
+            for start in range(0, len(content), block_size):
+                builder.add(self.source.put_block(content[start : start + block_size]))
+            return builder.finish(), len(content)
+        blocks = 0
+        for number, identity in live_ids(descriptor, size, block_size, self._pool):
+            builder.add_nulls(number - blocks)
+            builder.add(identity)
+            blocks = number + 1
+        builder.add_nulls(block_count(size, block_size) - blocks)
+        return builder.finish(), size
 
 
 def _selected(path: bytes, wanted: list[bytes]) -> bool:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...store.quoting import quote_path
 from ..context import Context, common_options, pass_context
-from ..output import Json, path_json, say, say_json, show_path
+from ..output import Json, path_json, region_json, region_line, say, say_json, show_path
 from ..sizes import count
 from ..summary import ahead_behind, ahead_behind_line, finish_report, report_json
 
@@ -74,7 +73,7 @@ def command(context: Context, regions: bool, zero: bool) -> None:
         for item in items:
             say(f"        {WORDS[item.what]}  {show_path(item.path, zero)}")
             for region in item.regions:
-                say(f"            {region.offset}+{region.length} {quote_path(region.path)}")
+                say(f"            {region_line(region)}")
     if scan.touched:
         say(f"{count(scan.touched, 'folder')} with a new modification time")
     if not items and not scan.touched:
@@ -85,7 +84,5 @@ def command(context: Context, regions: bool, zero: bool) -> None:
 def _item_json(item: StatusItem) -> Json:
     found: Json = {"what": item.what, **path_json(item.path), "folder": item.is_folder}
     if item.regions:
-        found["regions"] = [
-            {"offset": region.offset, "length": region.length} for region in item.regions
-        ]
+        found["regions"] = list(map(region_json, item.regions))
     return found

@@ -11,16 +11,7 @@ from pathlib import Path
 
 import pytest
 from faulting import COMMIT, copy, first_commit, second_tree, succeed, third_tree
-from live_trees import NOBODY, NobodyWork, Work, python_for_all
-
-IDENTITY = "[user]\n\tname = Test Er\n\temail = test@example.org\n"
-
-
-def make_home(folder: Path) -> Path:
-    home = folder / "home"
-    home.mkdir()
-    (home / ".gitconfig").write_text(IDENTITY)
-    return home
+from live_trees import NOBODY, NobodyWork, Work, make_home, python_for_all
 
 
 @pytest.fixture
@@ -31,6 +22,15 @@ def work(tmp_path: Path) -> Work:
     made = Work(make_home(tmp_path), top)
     made("init", "-q")
     return made
+
+
+@pytest.fixture
+def two(work: Work) -> Work:
+    """Two commits on main."""
+    for title in ("one", "two"):
+        work.write("a", title)
+        work.commit(title)
+    return work
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_trees import Work, build, settle
+from live_trees import Work, build, make_home, settle
 
 BLOCK = 65536
 NAMES = ["a", "b", "d/c", "d/e/f", "g"]
@@ -96,11 +96,9 @@ def shown(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_work(folder: Path) -> Work:
-    home, top = folder / "home", folder / "tree"
-    home.mkdir()
+    top = folder / "tree"
     top.mkdir()
-    (home / ".gitconfig").write_text("[user]\n\tname = T\n\temail = t@example.org\n")
-    work = Work(home, top)
+    work = Work(make_home(folder), top)
     work("init", "-q", "--repo", str(folder / "repository"))
     return work
 
@@ -112,6 +110,7 @@ def edited(work: Work) -> Work:
     build(top, {"text": b"a\nb\nc\n", "disk": bytes(range(256)) * 4096, "old/name": b"same\n"})
     build(top, {"gone": b"gone\n", "becomes a folder": b"x\n", "kept": b"kept\n"})
     os.symlink("text", top / "link")
+    os.symlink("text", top / "becomes empty")
     (top / "empty").mkdir()
     settle(top)
     work.commit("one")
@@ -128,6 +127,8 @@ def edited(work: Work) -> Work:
     work.write("becomes a folder/inside", b"y\n")
     (top / "link").unlink()
     os.symlink("disk", top / "link")
+    (top / "becomes empty").unlink()
+    (top / "becomes empty").mkdir()
     (top / "empty").chmod(0o700)
     (top / "kept").chmod(0o600)
     work.commit("two")
@@ -135,9 +136,11 @@ def edited(work: Work) -> Work:
 
 
 def test_name_status(edited: Work) -> None:
-    assert edited("show", "--name-status").lines[-9:] == [
+    assert edited("show", "--name-status").lines[-11:] == [
         "D\tbecomes a folder",
         "A\tbecomes a folder/inside",
+        "D\tbecomes empty",
+        "A\tbecomes empty/",
         "M\tdisk",
         "M\tempty/",
         "D\tgone",
@@ -164,6 +167,8 @@ def test_stat_sums_regions_and_bytes(edited: Work) -> None:
     assert [line.split("|")[0].strip() for line in found[:-1]] == [
         "becomes a folder",
         "becomes a folder/inside",
+        "becomes empty",
+        "becomes empty/",
         "disk",
         "empty/",
         "gone",
@@ -172,8 +177,8 @@ def test_stat_sums_regions_and_bytes(edited: Work) -> None:
         "old/name => new name",
         "text",
     ]
-    assert "| 2 regions, 192.0 KiB +" in found[2]
-    assert found[-1] == " 9 files changed, 4 regions, 192.0 KiB (1 added, 2 deleted, 1 renamed)"
+    assert "| 2 regions, 192.0 KiB +" in found[4]
+    assert found[-1] == " 11 files changed, 4 regions, 192.0 KiB (2 added, 3 deleted, 1 renamed)"
 
 
 def test_only_what_lies_at_paths(edited: Work) -> None:
