@@ -8,15 +8,6 @@ import pytest
 from live_trees import Work
 
 
-@pytest.fixture
-def two(work: Work) -> Work:
-    """Two commits on main."""
-    for title in ("one", "two"):
-        work.write("a", title)
-        work.commit(title)
-    return work
-
-
 def branches(work: Work) -> dict[str, str]:
     """Name -> title of its commit, as stock Git says it."""
     found = subprocess.run(

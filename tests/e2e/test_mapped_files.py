@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from live_trees import Work, touch
+from live_trees import Work, make_home, touch
 
 from treering.store.filesystem import filesystem_type
 
@@ -44,11 +48,25 @@ def test_an_mtime_that_is_set_back_after_the_store(work: Work) -> None:
         assert work("cat", "HEAD:mapped").raw[:6] == b"second"
 
 
-def test_a_file_that_is_restored_while_it_is_mapped(work: Work) -> None:
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[Work]:
+    """A work tree where pages are written back: on a tmpfs, as /tmp may be, they never are."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="treering-test-"))
+    try:
+        assert filesystem_type(folder) != "tmpfs", "this test needs a disk under /var/tmp"
+        top = folder / "tree"
+        top.mkdir()
+        made = Work(make_home(tmp_path), top)
+        made("init", "-q")
+        yield made
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_file_that_is_restored_while_it_is_mapped(on_disk: Work) -> None:
     """What restore wrote is not in doubt: its syncfs has made the pages read-only again, so that
     the next store moves the time."""
-    if filesystem_type(work.top) == "tmpfs":
-        pytest.skip("tmpfs writes nothing back")
+    work = on_disk
     path = work.write("mapped", bytes(2 * PAGE))
     touch(path, OLD)
     work.commit()

@@ -6,14 +6,6 @@ import pytest
 from live_trees import Work
 
 
-@pytest.fixture
-def two(work: Work) -> Work:
-    for title in ("one", "two"):
-        work.write("a", title)
-        work.commit(title)
-    return work
-
-
 def test_make_list_move_and_delete(two: Work) -> None:
     two("tag", "v1.0", "HEAD~1")
     two("tag", "v1.1")
