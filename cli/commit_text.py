@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..store.history import BRANCHES, REMOTES, TAGS, Commit, History
-from .output import format_time
+from ..store.history import BRANCHES, REMOTES, TAGS, Commit, History, Tag
+from .output import Json, format_time
 from .summary import change_line
 
 
@@ -15,7 +15,7 @@ def decorations(history: History) -> dict[str, str]:
     branch, head = history.branch(), history.head()
     if head:
         names.setdefault(head, []).append(f"HEAD -> {branch}" if branch else "HEAD")
-    for ref, target in history.refs().items():
+    for ref, target in history.tips().items():
         if ref == f"{BRANCHES}{branch}":
             continue
         short = f"tag: {ref.removeprefix(TAGS)}" if ref.startswith(TAGS) else ref
@@ -37,3 +37,19 @@ def full(commit: Commit, names: str) -> Iterator[str]:
         yield f"    {line}".rstrip()
     yield ""
     yield f"    {change_line(commit.record.change)}"
+
+
+def full_tag(tag: Tag) -> Iterator[str]:
+    """The lines that show prints of an annotated tag."""
+    yield f"tag {tag.name}"
+    if tag.tagger is not None:
+        yield f"Tagger: {tag.tagger.name} <{tag.tagger.email}>"
+        yield f"Date:   {format_time(tag.tagger)}"
+    yield ""
+    yield from tag.message.rstrip("\n").split("\n")
+    yield ""
+
+
+def tag_json(tag: Tag) -> Json:
+    tagger = tag.tagger._asdict() if tag.tagger is not None else None
+    return {"id": tag.id, "tagger": tagger, "message": tag.message}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..store.errors import Conflict, InvalidInput, NotFound
-from ..store.history import RefUpdate, valid_branch
+from ..store.history import TAGS, RefUpdate, valid_branch
 from .context import Context
 
 
@@ -15,16 +15,30 @@ def check_name(name: str, noun: str) -> None:
 
 def make_ref(context: Context, prefix: str, name: str, revision: str, *, force: bool) -> str:
     """Make a ref at a revision, or with `force` move one; the commit's id."""
-    noun = _noun(prefix)
-    check_name(name, noun)
-    history = context.repository.history
-    old = history.ref(prefix + name)
-    if old is not None and not force:
-        raise Conflict(f"a {noun} named '{name}' exists already", hint="--force moves it")
+    old = _free(context, prefix, name, force)
     commit = context.commit(revision)
     if commit.id != old:
-        move_refs(context, [RefUpdate(prefix + name, old, commit.id)], f"{noun}: {name}")
+        update = RefUpdate(prefix + name, old, commit.id)
+        move_refs(context, [update], f"{_noun(prefix)}: {name}")
     return commit.id
+
+
+def make_tag(context: Context, name: str, revision: str, message: str, *, force: bool) -> None:
+    """Make an annotated tag at a revision, or with `force` put it in the place of one."""
+    old = _free(context, TAGS, name, force)
+    commit, history = context.commit(revision), context.repository.history
+    made = history.write_tag(name, commit.id, context.person(), message)
+    move_refs(context, [RefUpdate(TAGS + name, old, made)], f"tag: {name}")
+
+
+def _free(context: Context, prefix: str, name: str, force: bool) -> str | None:
+    """What the ref holds, which is nothing unless `force` may move it."""
+    noun = _noun(prefix)
+    check_name(name, noun)
+    old = context.repository.history.ref(prefix + name)
+    if old is not None and not force:
+        raise Conflict(f"a {noun} named '{name}' exists already", hint="--force moves it")
+    return old
 
 
 def existing(context: Context, prefix: str, name: str) -> str:

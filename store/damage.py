@@ -26,7 +26,7 @@ def affected_paths(repository: Repository, bad: set[bytes]) -> Iterator[Affected
     seen: set[bytes] = set()
     history = repository.history
     try:
-        commits = list(history.log(set(history.refs().values())))
+        commits = list(history.log(set(history.tips().values())))
     except (Corrupt, NotFound):
         return
     for commit in commits:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import pygit2
 from blake3 import blake3
-from pygit2.enums import SortMode
+from pygit2.enums import ObjectType, SortMode
 
 from .durable import fsync_folder
 from .errors import Conflict, Corrupt, InvalidInput, NotFound, storage_error
@@ -32,11 +31,13 @@ from .git_objects import (
     write_objects,
     write_pack,
 )
-from .ids import NodeId
+from .history_values import Commit, HistoryObject, Person, RefUpdate, Tag
 from .locking import FileLock
 from .loose_objects import LooseObjects
 from .root_record import RootRecord, decode_record, encode_record
+from .tags import decode_tag, encode_tag
 
+__all__ = ["Commit", "History", "HistoryObject", "Person", "RefUpdate", "Tag"]
 RECORD_NAME: Final = "root"
 BRANCHES: Final = "refs/heads/"
 TAGS: Final = "refs/tags/"
@@ -44,54 +45,6 @@ REMOTES: Final = "refs/remotes/"
 DEFAULT_BRANCH: Final = "main"
 ZERO: Final = "0" * 40
 _CONFIG: Final = {"core.logAllRefUpdates": True, "gc.auto": 0}
-
-
-class Person(NamedTuple):
-    """Who and when: seconds since the epoch, and minutes east of UTC."""
-
-    name: str
-    email: str
-    time: int
-    offset: int = 0
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A point in history. `id` and `parents` are Git object ids in hex."""
-
-    id: str
-    parents: tuple[str, ...]
-    author: Person
-    committer: Person
-    message: str
-    record: RootRecord
-
-    @property
-    def root(self) -> NodeId:
-        return self.record.root
-
-    @property
-    def short(self) -> str:
-        return self.id[:10]
-
-    @property
-    def title(self) -> str:
-        return self.message.strip().partition("\n")[0]
-
-
-class HistoryObject(NamedTuple):
-    """A Git object as it travels: its type (1 commit, 2 tree, 3 blob, 4 tag) and content."""
-
-    type: int
-    content: bytes
-
-
-class RefUpdate(NamedTuple):
-    """Move `name` from `old` to `new`; None is "does not exist"."""
-
-    name: str
-    old: str | None
-    new: str | None
 
 
 def create_history(path: Path) -> None:
@@ -217,7 +170,8 @@ class History:
         return None
 
     def refs(self, prefix: str = "refs/") -> dict[str, str]:
-        """Full ref name -> object id, for refs below `prefix`."""
+        """Full ref name -> the id it holds, for refs below `prefix`: what a move compares with
+        and what travels. Of an annotated tag that is the tag object, not a commit: see `tips`."""
         found = {}
         for name in self._repo.references:
             if name.startswith(prefix):
@@ -227,8 +181,37 @@ class History:
                     continue
         return found
 
+    def tips(self, prefix: str = "refs/") -> dict[str, str]:
+        """Full ref name -> id of the commit it leads to, through annotated tags, for refs below
+        `prefix`. Refs that lead to no commit of this repository are left out: fsck names them."""
+        found = {name: self.peeled(target) for name, target in self.refs(prefix).items()}
+        return {name: commit for name, commit in found.items() if commit is not None}
+
+    def peeled(self, object_id: str) -> str | None:
+        """The id of the commit that this commit or annotated tag leads to; None when it leads to
+        none that is here. Corrupt when an object on the way is damaged."""
+        try:
+            while isinstance(found := self._get(object_id), pygit2.Tag):
+                object_id = str(found.target)
+        except NotFound:
+            return None
+        return object_id if isinstance(found, pygit2.Commit) else None
+
+    def tag(self, object_id: str) -> Tag | None:
+        """The annotated tag with this id; None when it is another kind of object."""
+        found = self._get(object_id)
+        return decode_tag(object_id, found.read_raw()) if isinstance(found, pygit2.Tag) else None
+
+    def named_tag(self, revision: str) -> Tag | None:
+        """The annotated tag that a revision names before it is followed to its commit."""
+        self._loose.check_all()
+        try:
+            return self.tag(str(self._repo.revparse_single(revision).id))
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
     def ref(self, name: str) -> str | None:
-        """The object id of a full ref name, or None."""
+        """The id that a full ref name holds (of an annotated tag, the tag object's), or None."""
         try:
             return str(self._repo.lookup_reference(name).resolve().target)
         except (KeyError, ValueError):
@@ -272,6 +255,12 @@ class History:
         """Whether `old` is `new` or one of its ancestors."""
         self._loose.check_all()
         return old == new or (old in self._repo and self._repo.descendant_of(new, old))
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor of two commits; None when their histories are unrelated."""
+        self._loose.check_all()
+        found = self._repo.merge_base(one, other)
+        return str(found) if found is not None else None
 
     def ahead_behind(self, local: str, upstream: str) -> tuple[int, int]:
         """How many commits `local` has that `upstream` lacks, and the reverse."""
@@ -334,6 +323,15 @@ class History:
             self._move(update, committer, f"{kind}: {title}")
             pack_loose(self._repo, self._objects)
         return self.commit(commit_id)
+
+    def write_tag(self, name: str, commit_id: str, tagger: Person, message: str) -> str:
+        """Write an annotated tag durably; its id. It is garbage until a ref holds that."""
+        content = encode_tag(name, commit_id, tagger, message)
+        with self._lock(), _git_errors("writing history"):
+            remove_leftovers(self._path)
+            (made,) = write_objects(self._repo, [(int(ObjectType.TAG), content)])
+            fsync_folder(self._objects)
+        return str(made)
 
     def update_refs(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
         """Move refs by compare-and-swap, under one lock: all are compared before any moves.

@@ -57,7 +57,7 @@ def _list(context: Context, *, local: bool, remote: bool) -> None:
     history = context.repository.history
     current = history.branch()
     found = []
-    for ref, target in sorted(history.refs().items()):
+    for ref, target in sorted(history.tips().items()):
         if (ref.startswith(BRANCHES) and local) or (ref.startswith(REMOTES) and remote):
             found.append((ref, target))
     if context.json:

@@ -6,7 +6,7 @@ import click
 
 from ...store import trees
 from ..changes import Style, changes_json, changes_of, say_changes, style_options
-from ..commit_text import decorations, full
+from ..commit_text import decorations, full, full_tag, tag_json
 from ..context import Context, common_options, pass_context
 from ..output import commit_json, say, say_json
 from . import cat, ls
@@ -21,7 +21,8 @@ from . import cat, ls
 def command(
     ctx: click.Context, context: Context, what: str, stat: bool, names: bool, regions: bool
 ) -> None:
-    """Show a commit: who, when, why, and what it changed against its first parent.
+    """Show a commit: who, when, why, and what it changed against its first parent; of an annotated
+    tag its message first.
 
     With REV:PATH, print a file or list a folder as it was.
 
@@ -34,10 +35,14 @@ def command(
         return
     repository = context.repository
     commit = context.commit(what)
+    tag = repository.history.named_tag(what)
     changes = changes_of(repository, commit)
     if context.json:
-        say_json({**commit_json(commit), "changes": changes_json(repository, changes)})
+        found = {"tag": {"name": tag.name, **tag_json(tag)}} if tag is not None else {}
+        say_json({**found, **commit_json(commit), "changes": changes_json(repository, changes)})
         return
+    for line in full_tag(tag) if tag is not None else ():
+        say(line)
     for line in full(commit, decorations(repository.history).get(commit.id, "")):
         say(line)
     if changes:

@@ -37,7 +37,7 @@ def finalize(
     history = repository.history
     check_updates(history, updates, checked_out)
     new = [update.new for update in updates if update.new is not None]
-    commits = history.oldest_first(new, history.refs().values())
+    commits = history.oldest_first(new, history.tips().values())
     # A tip that is there already but no longer held whole is being repaired.
     commits += [update.new for update in updates if update.new and update.new == update.old]
     roots: set[bytes] = set()

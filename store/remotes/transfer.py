@@ -257,7 +257,7 @@ def _fetch(
     progress: Progress,
 ) -> FetchResult:
     wants = sorted({move.new for move in moves if move.new is not None})
-    haves = sorted(set(repository.history.refs().values()))
+    haves = sorted(set(repository.history.tips().values()))
     progress.begin("receiving")
     commits = _fetch_history(repository, remote, wants, haves)
     receiver = Receiver(repository, remote, jobs=jobs, progress=progress)
