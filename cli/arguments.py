@@ -9,6 +9,7 @@ import click
 
 from ..store.errors import InvalidInput, NotFound, TreeringError
 from .context import Context
+from .ranges import names
 
 PATHS = "treering.paths"
 """What stood behind `--`, in click's `meta`."""
@@ -50,8 +51,8 @@ def _no_revision(context: Context, text: str) -> TreeringError | None:
     if text in (".", "..") or text.startswith(("./", "../")):
         return NotFound(f"unknown revision '{text}'")
     try:
-        for part in text.removeprefix("^").split("..", 1):
-            history.resolve(part or "HEAD")
+        for name in names(text):
+            history.resolve(name)
     except (NotFound, InvalidInput) as error:
         return error
     return None

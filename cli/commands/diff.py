@@ -11,6 +11,7 @@ from ..arguments import PathsCommand, revisions_and_paths
 from ..changes import Style, changes_between, changes_json, say_changes, style_options
 from ..context import Context, common_options, pass_context
 from ..output import say_json
+from ..ranges import compared
 from ..summary import finish_report, report_json
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 @click.command("diff", cls=PathsCommand)
 @style_options
-@click.argument("arguments", nargs=-1, metavar="[A [B] | A..B] [-- PATH...]")
+@click.argument("arguments", nargs=-1, metavar="[A [B] | A..B | A...B] [-- PATH...]")
 @common_options
 @pass_context
 def command(
     context: Context, arguments: tuple[str, ...], stat: bool, names: bool, regions: bool
 ) -> None:
     """Show what differs between the last commit and the work tree, between commit A and the work
-    tree, or between commits A and B.
+    tree, or between commits A and B. A...B is what B changed since the two parted.
 
     Texts are shown line by line, of anything else the byte ranges. Files that are equal are not
     read.
@@ -50,9 +51,8 @@ def command(
 
 
 def _commits(context: Context, revisions: list[str]) -> list[Commit]:
-    if len(revisions) == 1 and ".." in revisions[0]:
-        first, _, last = revisions[0].partition("..")
-        revisions = [first or "HEAD", last or "HEAD"]
+    if len(revisions) == 1:
+        revisions = compared(context.repository.history, revisions[0])
     if len(revisions) > 2:
         raise InvalidInput("diff takes one commit, or two", hint="see: treering diff --help")
     return [context.commit(text) for text in revisions]

@@ -3,80 +3,150 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import click
 
-from ...store.history import Commit, History
+from ...store.errors import NotFound
+from ...store.history import Commit
 from ...store.repository import Repository
 from ..arguments import PathsCommand, revisions_and_paths
 from ..commit_text import decorations, full
 from ..context import Context, common_options, pass_context
+from ..graph import Graph
 from ..output import Json, commit_json, say, say_json
+from ..ranges import Range, commits_of
+
+
+class Wanted(NamedTuple):
+    """What to show: commits, of them those that changed what lies at `paths`, and how."""
+
+    range: Range
+    paths: list[bytes]
+    limit: int | None
+    oneline: bool
+    stat: bool
 
 
 @click.command("log", cls=PathsCommand)
 @click.option("--oneline", is_flag=True, help="One line a commit.")
+@click.option("--graph", is_flag=True, help="Draw which commit follows from which.")
 @click.option("--stat", is_flag=True, help="With each commit the files it changed.")
+@click.option("--all", "everything", is_flag=True, help="The commits of all branches and tags.")
 @click.option(
     "-n", "--max-count", "limit", metavar="N", type=click.IntRange(min=0), help="At most N commits."
 )
-@click.argument("arguments", nargs=-1, metavar="[REV | A..B] [-- PATH...]")
+@click.argument("arguments", nargs=-1, metavar="[REV | A..B | A...B] [-- PATH...]")
 @common_options
 @pass_context
 def command(
-    context: Context, oneline: bool, stat: bool, limit: int | None, arguments: tuple[str, ...]
+    context: Context,
+    oneline: bool,
+    graph: bool,
+    stat: bool,
+    everything: bool,
+    limit: int | None,
+    arguments: tuple[str, ...],
 ) -> None:
-    """Show commits, newest first: those of HEAD, of REV, or those in B that A lacks. With paths,
-    those that changed what lies there.
+    """Show commits, newest first: those of HEAD, of REV, those in B that A lacks (A..B), or those
+    that only one of two has (A...B). With paths, those that changed what lies there.
 
     \b
     Example:
       treering log --oneline -n 10
-      treering log --stat main~20..main -- photos
+      treering log --graph --oneline --all
+      treering log --stat HEAD~1..HEAD -- photos
     """
     repository = context.repository
     revisions, texts = revisions_and_paths(context, arguments)
     paths = context.tree_paths(tuple(texts)) if texts else []
-    wanted, hidden = _range(repository.history, revisions or ["HEAD"])
-    found = islice(_commits(repository, wanted, hidden, paths), limit)
+    found = _range(repository, revisions, everything)
+    wanted = Wanted(found, paths, limit, oneline, stat)
     if context.json:
-        say_json([_json(repository, commit, paths, stat) for commit in found])
-        return
+        commits = islice(filter(_touches(repository, paths), _walk(repository, found)), limit)
+        say_json([_json(repository, commit, paths, stat) for commit in commits])
+    elif graph:
+        _say_graph(repository, wanted)
+    else:
+        _say_list(repository, wanted)
+
+
+def _range(repository: Repository, revisions: list[str], everything: bool) -> Range:
+    history = repository.history
+    if not everything:
+        return commits_of(history, revisions or ["HEAD"])
+    wanted, hidden, only = commits_of(history, revisions)
+    head = history.head()
+    wanted = [*wanted, *([head] if head else []), *history.tips().values()]
+    if not wanted:
+        raise NotFound("there are no commits yet", hint="make one with: treering commit")
+    return Range(wanted, hidden, only)
+
+
+def _walk(repository: Repository, found: Range) -> Iterator[Commit]:
+    commits = repository.history.log(found.wanted, found.hidden)
+    only = found.only
+    return commits if only is None else (commit for commit in commits if commit.id in only)
+
+
+def _touches(repository: Repository, paths: list[bytes]) -> Callable[[Commit], bool]:
+    """Whether a commit changed what lies at the paths; all do when there are none."""
+    if not paths:
+        return lambda commit: True
+    from ...tracker.touching import Touching
+
+    return Touching(repository.store, repository.history, paths)
+
+
+def _say_list(repository: Repository, wanted: Wanted) -> None:
     names = decorations(repository.history)
-    for number, commit in enumerate(found):
-        if number and not oneline:
+    commits = filter(_touches(repository, wanted.paths), _walk(repository, wanted.range))
+    for number, commit in enumerate(islice(commits, wanted.limit)):
+        if number and not wanted.oneline:
             say()
-        _say_commit(commit, names.get(commit.id, ""), oneline)
-        if stat:
-            _say_stat(repository, commit, paths)
+        for line in _lines(repository, commit, names.get(commit.id, ""), wanted):
+            say(line)
         sys.stdout.flush()
 
 
-def _commits(
-    repository: Repository, wanted: list[str], hidden: list[str], paths: list[bytes]
-) -> Iterator[Commit]:
-    commits = repository.history.log(wanted, hidden)
-    if not paths:
-        return commits
-    from ...tracker.touching import Touching
+def _say_graph(repository: Repository, wanted: Wanted) -> None:
+    """The same beside the graph. Parents that are outside of the range have no line."""
+    history, graph = repository.history, Graph()
+    names, touches = decorations(history), _touches(repository, wanted.paths)
+    found, shown = wanted.range, 0
+    inside = found.only
+    if found.hidden:
+        inside = set(history.oldest_first(found.wanted, found.hidden))
+    for commit in _walk(repository, found):
+        if shown == wanted.limit:
+            break
+        parents = [parent for parent in commit.parents if inside is None or parent in inside]
+        if not touches(commit):
+            graph.skip(commit.id, parents)
+            continue
+        shown += 1
+        before, drawn = graph.add(commit.id, parents)
+        text = list(_lines(repository, commit, names.get(commit.id, ""), wanted))
+        if not wanted.oneline:
+            text.append("")
+        for line in [*before, *drawn.beside(text)]:
+            say(line)
+        sys.stdout.flush()
 
-    return filter(Touching(repository.store, repository.history, paths), commits)
 
+def _lines(repository: Repository, commit: Commit, names: str, wanted: Wanted) -> Iterator[str]:
+    if wanted.oneline:
+        yield f"{commit.short}{names} {commit.title}"
+    else:
+        yield from full(commit, names)
+    if wanted.stat:
+        from ..changes import changes_of
+        from ..diffstat import rows, stat_lines
 
-def _say_commit(commit: Commit, names: str, oneline: bool) -> None:
-    if oneline:
-        say(f"{commit.short}{names} {commit.title}")
-        return
-    for line in full(commit, names):
-        say(line)
-
-
-def _say_stat(repository: Repository, commit: Commit, paths: list[bytes]) -> None:
-    from ..changes import Style, changes_of, say_changes
-
-    say_changes(repository, changes_of(repository, commit, paths), Style(stat=True))
+        changes = changes_of(repository, commit, wanted.paths)
+        yield from stat_lines(rows(repository.store, changes, repository.block_size))
 
 
 def _json(repository: Repository, commit: Commit, paths: list[bytes], stat: bool) -> Json:
@@ -86,18 +156,3 @@ def _json(repository: Repository, commit: Commit, paths: list[bytes], stat: bool
 
     changes = changes_json(repository, changes_of(repository, commit, paths))
     return {**commit_json(commit), "changes": changes}
-
-
-def _range(history: History, revisions: list[str]) -> tuple[list[str], list[str]]:
-    """(ids to start from, ids to leave out) of revisions and ranges."""
-    wanted, hidden = [], []
-    for text in revisions:
-        first, dots, last = text.partition("..")
-        if dots:
-            hidden.append(history.resolve(first or "HEAD").id)
-            wanted.append(history.resolve(last or "HEAD").id)
-        elif text.startswith("^"):
-            hidden.append(history.resolve(text[1:]).id)
-        else:
-            wanted.append(history.resolve(text).id)
-    return wanted, hidden

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from itertools import count
+
 import pytest
 from live_trees import Work
+
+from treering.store.history import History, Person, RefUpdate
+from treering.store.locking import FileLock
+from treering.store.root_record import RootRecord
 
 
 @pytest.fixture
@@ -59,3 +67,69 @@ def test_stat_shows_the_files_of_each_commit(told: Work) -> None:
     assert [line for line in only if "|" in line] == [" new | 1 region, 1 B ++++++++++++++++++++"]
     document = told("log", "--json", "--stat", "-n", "1").json
     assert [change["path"] for change in document[0]["changes"]] == ["d/b"]
+
+
+@pytest.fixture
+def forked(work: Work) -> Work:
+    """main and side part after `one` and meet in `meet`; `late` is one more branch."""
+    for title in ("one", "two"):
+        work.write("a", title)
+        work.commit(title)
+    history = History(
+        work.top / ".treering" / "history", lambda: FileLock(work.home / "lock", "a test")
+    )
+    first, second = history.resolve("main~1"), history.resolve("main")
+    record, seconds = RootRecord(first.root), count(5)
+
+    def commit(title: str, parents: list[str], ref: str) -> str:
+        who = Person("T", "t@e", second.author.time + next(seconds))
+        if history.ref(ref) is None:
+            history.update_refs([RefUpdate(ref, None, parents[0])], who, "start")
+        return history.create_commit(record, parents, who, who, title, ref).id
+
+    side = commit("side", [first.id], "refs/heads/side")
+    commit("meet", [second.id, side], "refs/heads/main")
+    commit("late", [side], "refs/heads/late")
+    return work
+
+
+def test_a_graph_as_git_draws_it(forked: Work) -> None:
+    git = ["git", "-C", str(forked.top / ".treering" / "history"), "log", "--graph", "--date-order"]
+    for more in ([], ["--all"], ["side...main"], ["side..main"]):
+        theirs = subprocess.run(
+            [*git, "--format=%s", *more], check=True, capture_output=True, text=True
+        ).stdout
+        ours = forked("log", "--graph", "--oneline", *more).lines
+        plain = [re.sub(r"[0-9a-f]{10}( \(.*\))? ", "", line) for line in ours]
+        assert plain == [line.rstrip() for line in theirs.splitlines()]
+
+
+def test_a_graph_of_whole_commits_and_their_files(forked: Work) -> None:
+    lines = forked("log", "--graph", "--stat").lines
+    assert lines[0].startswith("*   commit ")
+    assert lines[1].startswith("|\\  Root:   ")
+    assert any(line.startswith("| | ") and "1 file changed" in line for line in lines)
+    assert [line.split()[-1] for line in lines if line.endswith(("meet", "side", "two", "one"))]
+    last = max(place for place, line in enumerate(lines) if line.startswith("* commit"))
+    assert all(line and line[0] in "*|" for line in lines[:last])
+
+
+def test_a_graph_of_paths(forked: Work) -> None:
+    found = forked("log", "--graph", "--oneline", "--", "a").lines
+    assert [line.split()[-1] for line in found if "*" in line] == ["two", "one"]
+    assert forked("log", "--graph", "--oneline", "-n", "1", "--", "a").lines[0].endswith("two")
+
+
+def test_what_only_one_of_two_has(forked: Work) -> None:
+    assert sorted(titles(forked, "late...main")) == ["late", "meet", "two"]
+    assert titles(forked, "main...main") == []
+    forked("log", "main...late", "side", code=2)
+    assert set(titles(forked, "--all")) == {"late", "meet", "side", "two", "one"}
+
+
+def test_diff_since_two_parted(forked: Work) -> None:
+    forked("branch", "other", "main~1")
+    assert forked("diff", "side...other", "--name-status").lines == ["M\ta"]
+    assert forked("diff", "other...side", "--name-status").lines == []
+    assert forked("diff", "other..side", "--name-status").lines == ["M\ta"]
+    forked("diff", "main...nothing", code=1)
