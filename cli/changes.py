@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from ..store.repository import Repository
 from ..store.trees import ObjectSource, load_root
 from ..tracker.diff import FileChange, change_regions, file_changes
 from .diffstat import rows, stat_lines
-from .output import Json, path_json, region_json, region_line, say
+from .output import Json, path_json, region_json, region_line, say, write
 from .patch import name_status, patch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -76,7 +75,8 @@ def say_changes(
             for region in change_regions(source, change, block_size):
                 say(region_line(region))
         elif not style.stat:
-            sys.stdout.buffer.writelines(patch(source, change, block_size))
+            for piece in patch(source, change, block_size):
+                write(piece)
 
 
 def changes_json(

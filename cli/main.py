@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "commit": "Record the work tree as a snapshot.",
     "config": "Read or change settings.",
     "diff": "Show what differs between commits, or from one to the work tree.",
+    "dump": "Write a commit as a tar archive.",
     "fetch": "Bring commits from a remote.",
     "fsck": "Check the repository.",
     "init": "Make a repository.",

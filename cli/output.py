@@ -28,8 +28,13 @@ Json = dict[str, Any]
 
 def say(text: str = "") -> None:
     """A line of the result. Paths may hold bytes that are no UTF-8: they pass through."""
+    write((text + "\n").encode("utf-8", "surrogateescape"))
+
+
+def write(content: bytes) -> None:
+    """Bytes of the result. StorageError where stdout is full."""
     with _stdout_errors():
-        sys.stdout.buffer.write((text + "\n").encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(content)
 
 
 def flush() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from ...store.errors import InvalidInput
 from ...store.quoting import quote_path
 from ..context import Context, common_options, pass_context
+from ..output import write
 from ..sizes import parse_size
 
 
@@ -36,9 +35,7 @@ def command(context: Context, what: str, offset: str, length: str | None) -> Non
     entry = trees.lookup(store, root.top, path)
     if not entry.is_file:
         raise InvalidInput(f"{quote_path(path)} is not a file", hint="see: treering ls REV:PATH")
-    out = sys.stdout.buffer
     start = min(parse_size(offset), entry.size)
     count = parse_size(length) if length is not None else None
     for piece in trees.read_file(store, entry, root.block_size, start, count):
-        out.write(piece)
-    out.flush()
+        write(piece)

@@ -12,8 +12,9 @@ FULL = "treering: writing the output: No space left on device"
 
 @pytest.fixture
 def some(work: Work) -> Work:
-    build(work.top, {"notes": b"line\n" * 100_000, "d/e/f": b"f"})
+    build(work.top, {"notes": b"line\n" * 100_000, "d/e/f": b"f", "text": b"old\n" * 30_000})
     work.commit()
+    work.write("text", b"new\n" * 30_000)
     return work
 
 
@@ -30,12 +31,15 @@ def shell(work: Work, command: str) -> Done:
     return Done(done.returncode, done.stdout, done.stderr.decode())
 
 
-@pytest.mark.parametrize("command", ["log", "log --json", "ls", "status", "cat HEAD:notes", "fsck"])
+@pytest.mark.parametrize(
+    "command",
+    ["log", "log --json", "ls", "status", "cat HEAD:notes", "fsck", "show", "diff", "dump"],
+)
 def test_full_output(some: Work, command: str) -> None:
     done = shell(some, f"$T {command} >/dev/full")
     assert done.code == 1
     assert len(done.err.splitlines()) <= 2 and "No space left on device" in done.err
-    if command == "status":
+    if command in ("status", "cat HEAD:notes", "show", "diff", "dump"):
         assert done.err.splitlines()[0] == FULL
     silent = shell(some, f"$T {command} >/dev/full 2>&1")
     assert (silent.code, silent.err) == (1, "")
