@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from blake3 import blake3
 from pygit2.enums import ObjectType, SortMode
 
 from .durable import fsync_folder
-from .errors import Conflict, Corrupt, InvalidInput, NotFound, storage_error
+from .errors import Conflict, Corrupt, InvalidInput, NotFound, TreeringError, storage_error
 from .git_objects import (
     BULK,
     clean_name,
@@ -280,6 +280,15 @@ class History:
             for found in (blob, commit.tree, commit):
                 yield HistoryObject(int(found.type), found.read_raw())
 
+    def export_tags(self, ids: Iterable[str]) -> Iterator[HistoryObject]:
+        """The annotated tags among these ids, each after the tag that it names."""
+        for object_id in ids:
+            chain: list[HistoryObject] = []
+            while isinstance(found := self._get(object_id), pygit2.Tag):
+                chain.append(HistoryObject(int(found.type), found.read_raw()))
+                object_id = str(found.target)
+            yield from reversed(chain)
+
     def add_objects(self, objects: Sequence[HistoryObject], tmp: Path) -> None:
         """Store Git objects durably; many at once as one Git pack made in `tmp`. They are garbage
         until a ref names them."""
@@ -334,15 +343,27 @@ class History:
         return str(made)
 
     def update_refs(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
-        """Move refs by compare-and-swap, under one lock: all are compared before any moves.
-        Conflict names the first that has moved."""
+        """Move refs by compare-and-swap, under one lock: all are compared before any moves, and
+        put back if one cannot be moved. Conflict names the first that has moved."""
         with self._lock():
             remove_leftovers(self._path)
             for update in updates:
                 self._compare(update)
             with _git_errors("moving a ref"):
-                for update in updates:
-                    self._move(update, who, message)
+                self._move_all(updates, who, message)
+
+    def _move_all(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
+        """Deletions first: `a` makes room for `a/b`."""
+        done: list[RefUpdate] = []
+        try:
+            for update in sorted(updates, key=lambda update: update.new is not None):
+                self._move(update, who, message)
+                done.append(update)
+        except (OSError, pygit2.GitError, TreeringError):
+            for name, old, new, _ in reversed(done):
+                with suppress(OSError, pygit2.GitError, TreeringError):
+                    self._move(RefUpdate(name, new, old), who, "taken back")
+            raise
 
     def _compare(self, update: RefUpdate) -> None:
         current = self.ref(update.name)

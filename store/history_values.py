@@ -69,8 +69,10 @@ class HistoryObject(NamedTuple):
 
 
 class RefUpdate(NamedTuple):
-    """Move `name` from `old` to `new`; None is "does not exist"."""
+    """Move `name` from `old` to `new`; None is "does not exist". `forced` says that it is known
+    that `new` may lack what `old` has."""
 
     name: str
     old: str | None
     new: str | None
+    forced: bool = False

@@ -7,27 +7,35 @@ from pathlib import Path
 
 import click
 
-from ...store.errors import Conflict
+from ...store.errors import Conflict, NotFound
 from ...store.history import BRANCHES, DEFAULT_BRANCH, REMOTES, RefUpdate
 from ..context import Context, common_options, pass_context
 from ..output import say, say_json
 from ..sizes import count, format_size
 from ..summary import finish_report
+from ..upstreams import Upstream, set_upstream
 
 
 @click.command("clone")
 @click.option("--bare", is_flag=True, help="Without a work tree.")
 @click.option("--repo", metavar="PATH", help="Keep the repository here, on another disk say.")
+@click.option("-b", "--branch", metavar="BRANCH", help="Restore this one, not the current one.")
 @click.option("--jobs", metavar="N", type=click.IntRange(1, 64), default=4, show_default=True)
 @click.argument("url")
 @click.argument("directory", required=False)
 @common_options
 @pass_context
 def command(
-    context: Context, bare: bool, repo: str | None, jobs: int, url: str, directory: str | None
+    context: Context,
+    bare: bool,
+    repo: str | None,
+    branch: str | None,
+    jobs: int,
+    url: str,
+    directory: str | None,
 ) -> None:
-    """Make a repository in DIRECTORY from the one at URL, with all its history, and restore its
-    current branch there.
+    """Make a repository in DIRECTORY from the one at URL, with all its history and tags, and
+    restore its current branch there, which follows the remote's from then on.
 
     An interrupted clone goes on when the same command is run again.
 
@@ -36,21 +44,23 @@ def command(
       treering clone /mnt/backup/photos photos
     """
     from ...store.remotes.url import resolve
-    from ..replication import fetch_all, open_remote
+    from ..fetching import FetchRequest, fetch_refs
+    from ..replication import open_remote
 
     source = resolve(url, context.start)
     top = (context.start / (directory or _name(source))).resolve()
     remote = open_remote(context, source)
     try:
         description = remote.describe()
-        head = description.head or BRANCHES + DEFAULT_BRANCH
-        empty = not remote.refs()
+        refs = remote.refs()
+        head = _head(description.head, refs, branch)
+        empty = not refs
     finally:
         remote.close()
     _prepare(context, top, source, description.block_size, bare=bare, repo=repo)
     if not context.quiet and not context.json:
         say(f"Cloning into '{top}'")
-    result = fetch_all(context, "origin", bare=bare, jobs=jobs)
+    result = fetch_refs(context, "origin", FetchRequest(bare=bare, jobs=jobs))
     files, written = _check_out(context, head.removeprefix(BRANCHES), bare=bare)
     if context.json:
         say_json(
@@ -70,6 +80,19 @@ def command(
             f"{count(result.commits, 'commit')}, {count(result.objects, 'object')},"
             f" {format_size(result.bytes)} received; {count(files, 'file')} restored"
         )
+
+
+def _head(head: str | None, refs: dict[str, str], branch: str | None) -> str:
+    """The branch to restore: the one asked for, that of the remote's HEAD, or, where that has no
+    commits, the only one there is."""
+    if branch is not None:
+        if BRANCHES + branch not in refs:
+            raise NotFound(f"the remote has no branch '{branch}'")
+        return BRANCHES + branch
+    if head is not None and head in refs:
+        return head
+    there = [ref for ref in refs if ref.startswith(BRANCHES)]
+    return there[0] if len(there) == 1 else head or BRANCHES + DEFAULT_BRANCH
 
 
 def _name(source: str) -> str:
@@ -122,8 +145,7 @@ def _check_out(context: Context, branch: str, *, bare: bool) -> tuple[int, int]:
         result = restore_clone(
             repository, context.work_tree(), history.commit(target), progress=progress
         )
-    repository.config.set(f"branch.{branch}.remote", "origin")
-    repository.config.set(f"branch.{branch}.merge", BRANCHES + branch)
+    set_upstream(repository, branch, Upstream("origin", BRANCHES + branch))
     move = RefUpdate(BRANCHES + branch, None, target)
     history.update_refs([move], context.person(hint=False), "clone")
     repository.mark_finalized([move])

@@ -81,9 +81,9 @@ def command(
     new = unsaid(context.repository.catalog, outcome.report, whole=scope.whole) if heard else 0
     finish_report(context, outcome.report, new)
     if push_after:
-        from ..replication import push_branches
+        from ..pushing import PushRequest, push_refs
 
-        push_branches(context, None, ())
+        push_refs(context, PushRequest())
 
 
 def _author(text: str, committer: Person) -> Person:

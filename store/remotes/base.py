@@ -32,8 +32,8 @@ MAX_HISTORY_BYTES: Final = 64 << 20
 
 class Description(NamedTuple):
     """What a sender must know before it sends. `head` is the full name of the branch that HEAD is
-    on, born or not, None when detached; `checked_out` is the same for a repository with a work
-    tree, else None: pushes to that branch are refused."""
+    on, born or not, None when detached; `checked_out` is the same where pushes to that branch are
+    refused, as a work tree has it, else None."""
 
     version: int
     block_size: int
@@ -56,7 +56,8 @@ class Remote(Protocol):
         """The format of the repository and where its HEAD is."""
 
     def refs(self) -> dict[str, str]:
-        """Full ref name -> commit id, for branches and tags: what is finalized."""
+        """Full ref name -> what it holds, for branches and tags: the id of a commit, or of an
+        annotated tag. This is what is finalized."""
 
     def held(self, roots: Sequence[bytes]) -> list[str]:
         """For each root (at most MAX_KEYS) "whole", "nodes" or "none"."""
@@ -79,10 +80,11 @@ class Remote(Protocol):
         """Take Git objects (at most MAX_HISTORY_BYTES); durable on return."""
 
     def finalize(self, updates: Sequence[RefUpdate], who: Person) -> list[Key]:
-        """Move refs after verifying every new commit and the closure of its root. The empty list
-        says that it is done and durable; else nothing moved, and these are ids that are missing
-        (at most MAX_MISSING, there may be more). Conflict when a ref has moved, would not be
-        fast-forwarded, or is checked out there."""
+        """Move refs, all or none, after verifying every new tag and commit and the closure of its
+        root. The empty list says that it is done and durable; else nothing moved, and these are
+        ids that are missing (at most MAX_MISSING, there may be more). An update that is not
+        `forced` may only go forwards, and move no tag; one without `new` deletes. Conflict names
+        each ref that is not at `old`, or that the repository's own rules keep where it is."""
 
     def fetch(self, keys: Sequence[Key]) -> Iterator[Record]:
         """The objects of these keys (at most MAX_KEYS) in the remote's disk order. NotFound when
@@ -90,7 +92,8 @@ class Remote(Protocol):
 
     def history(self, wants: Sequence[str], haves: Sequence[str]) -> Iterator[HistoryObject]:
         """The objects of all commits reachable from `wants` and not from `haves`, parents before
-        children. `wants` must be reachable from a ref."""
+        children, and then the annotated tags among `wants`, tags of tags after what they name.
+        `wants` must be reachable from a ref, or held by one."""
 
     def close(self) -> None:
         """End the connection; may be called twice."""

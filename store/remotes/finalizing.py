@@ -13,13 +13,14 @@ from typing import Final
 
 from ..block_store import BlockStore
 from ..closure import ClosureWalk
-from ..errors import Conflict, Corrupt, InvalidInput, NotFound
-from ..history import BRANCHES, Commit, History, Person, RefUpdate
+from ..errors import Corrupt, NotFound
+from ..history import Commit, Person, RefUpdate
 from ..ids import Key, node_key
 from ..repository import Repository
 from ..trees import load_root
-from .base import MAX_KEYS, MAX_MISSING
-from .checking import base_of, check_commit_ids, valid_ref
+from .base import MAX_MISSING
+from .checking import base_of
+from .receive_rules import ReceiveRules, check_updates
 
 NODES_AT_ONCE: Final = 256
 BLOCKS_AT_ONCE: Final = 1 << 14
@@ -29,17 +30,17 @@ def finalize(
     repository: Repository,
     updates: Sequence[RefUpdate],
     who: Person,
-    checked_out: str | None,
+    rules: ReceiveRules,
     carry_on: Callable[[], None],
 ) -> list[Key]:
     """Verify and move; the keys that are missing, and then nothing moved. `carry_on` is called
     now and then and may raise to give up."""
     history = repository.history
-    check_updates(history, updates, checked_out)
-    new = [update.new for update in updates if update.new is not None]
-    commits = history.oldest_first(new, history.tips().values())
+    check_updates(history, updates, rules)
+    new = {update: history.peeled(update.new) for update in updates if update.new is not None}
+    commits = history.oldest_first(filter(None, new.values()), history.tips().values())
     # A tip that is there already but no longer held whole is being repaired.
-    commits += [update.new for update in updates if update.new and update.new == update.old]
+    commits += [tip for update, tip in new.items() if tip and update.new == update.old]
     roots: set[bytes] = set()
     missing = _missing(repository, commits, roots, carry_on)
     if missing:
@@ -50,51 +51,6 @@ def finalize(
         history.update_refs(moves, who, "push")
         repository.mark_finalized(moves)
     return []
-
-
-def check_updates(history: History, updates: Sequence[RefUpdate], checked_out: str | None) -> None:
-    """Conflict or InvalidInput for the first update that cannot be made."""
-    names = [update.name for update in updates]
-    if not updates or len(names) > MAX_KEYS or len(set(names)) != len(names):
-        raise InvalidInput("finalize takes one update for each ref")
-    for update in updates:
-        if not valid_ref(update.name):
-            raise InvalidInput(f"not a branch or tag: {update.name[:80]!r}")
-        if update.name == checked_out:
-            raise checked_out_error(update.name)
-        check_commit_ids([found for found in update[1:] if found is not None])
-        if update.new is not None:
-            history.commit(update.new)
-        _check_move(history, update)
-
-
-def _check_move(history: History, update: RefUpdate) -> None:
-    current = history.ref(update.name)
-    if current != update.old:
-        raise moved_error(update.name, current)
-    if update.old is None or update.new is None:
-        if update.old is update.new:
-            raise InvalidInput(f"there is no {update.name} to delete")
-        return
-    if not history.is_ancestor(update.old, update.new):
-        raise moved_error(update.name, current)
-
-
-def moved_error(name: str, current: str | None) -> Conflict:
-    """The error for a ref that has commits which the sender does not."""
-    where = current[:10] if current else "nothing"
-    short = name.removeprefix(BRANCHES)
-    return Conflict(
-        f"rejected: {short} moved to {where}; fetch first",
-        hint="see what it has with: treering fetch",
-    )
-
-
-def checked_out_error(name: str) -> Conflict:
-    return Conflict(
-        f"rejected: {name.removeprefix(BRANCHES)} is checked out in the remote's work tree",
-        hint="push to another branch or to a bare repository, or pull from there",
-    )
 
 
 def _missing(

@@ -38,6 +38,8 @@ class _Group(NamedTuple):
 class Sender:
     """Brings objects of `repository` to `remote`."""
 
+    only_weighs = False
+
     def __init__(
         self, repository: Repository, remote: Remote, *, jobs: int, progress: Progress
     ) -> None:
@@ -144,3 +146,17 @@ class Sender:
         """Corrupt for the first of these objects that is damaged here."""
         for record in self._store.stream(keys):
             self._store.expand(record)
+
+
+class Weigher(Sender):
+    """A sender that sends nothing: it counts what it would send."""
+
+    only_weighs = True
+
+    def _gather(self, keys: list[Key]) -> None:
+        for key, location in zip(keys, self._store.index.locate(keys), strict=True):
+            if location is None:
+                raise NotFound(f"{short_name(key)} is not in this repository")
+            self.objects += 1
+            self.bytes += location.stored
+            self._on_the_way.add(key)

@@ -32,8 +32,9 @@ from .base import (
     MAX_STORE_RECORDS,
     Description,
 )
-from .checking import check_commit_ids, check_keys, check_record
+from .checking import check_commit_ids, check_keys, check_record, valid_ref
 from .finalizing import finalize
+from .receive_rules import ReceiveRules, receive_rules
 
 PARALLEL: Final = 4
 BATCH_BYTES: Final = 1 << 20
@@ -86,12 +87,11 @@ class RepositoryService:
 
     def _describe(self) -> Description:
         block_size, version, ids, cipher = self._repository.format
-        branch = self._repository.history.branch()
-        head = None if branch is None else BRANCHES + branch
-        return Description(version, block_size, ids, cipher, head, self._checked_out(head))
+        rules = self._rules()
+        return Description(version, block_size, ids, cipher, rules.head, rules.checked_out)
 
-    def _checked_out(self, head: str | None) -> str | None:
-        return head if self._has_work_tree else None
+    def _rules(self) -> ReceiveRules:
+        return receive_rules(self._repository, has_work_tree=self._has_work_tree)
 
     def refs(self) -> dict[str, str]:
         return self._ask(self._refs)
@@ -136,17 +136,26 @@ class RepositoryService:
         commits = iter(self._ask(lambda: self._between(wants, haves)))
         while batch := list(islice(commits, COMMITS_AT_ONCE)):
             yield from self._ask(partial(self._export, batch))
+        yield from self._ask(lambda: list(self._repository.history.export_tags(wants)))
 
     def _export(self, commits: list[str]) -> list[HistoryObject]:
         return list(self._repository.history.export(commits))
 
     def _between(self, wants: Sequence[str], haves: Sequence[str]) -> list[str]:
         history = self._repository.history
-        tips = set(self._refs().values())
+        held = set(self._refs().values())
+        tips = {tip for ref, tip in history.tips().items() if valid_ref(ref)}
+        found = []
         for want in wants:
-            if not (history.has(want) and any(history.is_ancestor(want, tip) for tip in tips)):
-                raise NotFound(f"no ref leads to commit {want[:10]}")
-        return history.oldest_first(wants, haves)
+            commit = history.peeled(want) if want in held else want
+            if commit not in tips and not (
+                commit is not None
+                and history.has(commit)
+                and any(history.is_ancestor(commit, tip) for tip in tips)
+            ):
+                raise NotFound(f"no ref leads to {want[:10]}")
+            found.append(commit)
+        return history.oldest_first(found, haves)
 
     # -- taking ----------------------------------------------------------------------------------
 
@@ -208,8 +217,7 @@ class RepositoryService:
         return self._ask(lambda: self._finalize(updates, who))
 
     def _finalize(self, updates: Sequence[RefUpdate], who: Person) -> list[Key]:
-        checked_out = self._describe().checked_out
-        return finalize(self._repository, updates, who, checked_out, self._carry_on)
+        return finalize(self._repository, updates, who, self._rules(), self._carry_on)
 
 
 def _bounded(records: Iterable[Record]) -> Iterator[Record]:

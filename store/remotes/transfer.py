@@ -8,20 +8,22 @@ belongs to the calling thread; objects travel in threads of `sending` and `recei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from ..errors import Corrupt, InvalidInput, NotFound, RemoteError, UnsupportedFormat
-from ..history import BRANCHES, Commit, History, HistoryObject, Person, RefUpdate, valid_branch
+from ..history import TAGS, Commit, History, HistoryObject, Person, RefUpdate
 from ..ids import Key
 from ..progress import SILENT, Progress
 from ..repository import Repository
 from .base import Description, Remote
 from .checking import COMMIT_ID, base_of, valid_ref
-from .finalizing import checked_out_error, moved_error
+from .fetch_plan import FetchPlan, FetchUpdate, plan_fetch, settle
+from .push_plan import PushUpdate, Rejection, plan_push, rejected_error, short
+from .receive_rules import check_names
 from .receiving import Receiver
-from .sending import Sender
+from .sending import Sender, Weigher
 
 DEFAULT_JOBS: Final = 4
 MAX_ROUNDS: Final = 3
@@ -31,13 +33,6 @@ MAX_HISTORY_FETCH: Final = 16 << 30
 """An endless stream of history ends here."""
 
 Item = TypeVar("Item")
-
-
-class PushUpdate(NamedTuple):
-    """Bring the local commit `commit` to the remote's ref `ref` (a full name)."""
-
-    commit: str
-    ref: str
 
 
 class PushResult(NamedTuple):
@@ -51,12 +46,13 @@ class PushResult(NamedTuple):
 
 
 class FetchResult(NamedTuple):
-    """What came in, and the refs that moved here."""
+    """What came in, the refs that moved here, and those that may not be moved."""
 
     objects: int
     bytes: int
     commits: int
     moved: tuple[RefUpdate, ...]
+    rejected: tuple[Rejection, ...] = ()
 
 
 def check_compatible(repository: Repository, description: Description) -> None:
@@ -87,41 +83,25 @@ def push(
     who: Person,
     *,
     jobs: int = DEFAULT_JOBS,
+    dry_run: bool = False,
     progress: Progress = SILENT,
 ) -> PushResult:
-    """Bring commits to the remote and move its refs to them. Conflict when a ref there has what
-    the commit lacks; Corrupt or NotFound for an object that is damaged or absent here."""
+    """Bring commits and tags to the remote and move its refs to them, all or none. Conflict names
+    every ref that may not be moved; Corrupt or NotFound for an object that is damaged or absent
+    here. With `dry_run` nothing is sent and nothing moves, and the result says what would."""
     description = remote.describe()
     check_compatible(repository, description)
     refs = _checked_refs(remote)
-    moves = _moves(repository.history, refs, updates, description)
+    plan = plan_push(repository.history, refs, updates, description)
+    if plan.rejected:
+        raise rejected_error(plan.rejected)
+    moves = list(plan.moves)
     if not moves:
-        moves = _repairs(repository.history, remote, updates, description)
+        moves = _repairs(repository.history, remote, plan.current, description)
     if not moves:
         return PushResult(0, 0, 0, ())
-    return _Push(repository, remote, jobs, progress).run(moves, list(refs.values()), who)
-
-
-def _moves(
-    history: History,
-    refs: Mapping[str, str],
-    updates: Sequence[PushUpdate],
-    description: Description,
-) -> list[RefUpdate]:
-    moves = []
-    for update in updates:
-        if not valid_ref(update.ref):
-            raise InvalidInput(f"not a branch or tag: {update.ref[:80]!r}")
-        old = refs.get(update.ref)
-        commit = history.commit(update.commit)
-        if old == commit.id:
-            continue
-        if update.ref == description.checked_out:
-            raise checked_out_error(update.ref)
-        if old is not None and not history.is_ancestor(old, commit.id):
-            raise moved_error(update.ref, old)
-        moves.append(RefUpdate(update.ref, old, commit.id))
-    return moves
+    sender = (Weigher if dry_run else Sender)(repository, remote, jobs=jobs, progress=progress)
+    return _Push(repository, remote, sender, progress).run(moves, list(refs.values()), who)
 
 
 def _repairs(
@@ -132,39 +112,50 @@ def _repairs(
 ) -> list[RefUpdate]:
     """Refs that stay where they are, of which the remote has lost something: it no longer says
     that it holds their roots whole."""
-    open_to_us = [update for update in updates if update.ref != description.checked_out]
-    roots = [history.commit(update.commit).root for update in open_to_us]
+    open_to_us = [
+        (update, tip)
+        for update in updates
+        if update.commit and update.ref != description.checked_out
+        if (tip := history.peeled(update.commit))
+    ]
+    roots = [history.commit(tip).root for _, tip in open_to_us]
     levels = _all_answered(open_to_us, remote.held(roots)) if roots else ()
     return [
         RefUpdate(update.ref, update.commit, update.commit)
-        for update, level in levels
+        for (update, _), level in levels
         if level != "whole"
     ]
 
 
 class _Push:
     def __init__(
-        self, repository: Repository, remote: Remote, jobs: int, progress: Progress
+        self, repository: Repository, remote: Remote, sender: Sender, progress: Progress
     ) -> None:
         self._repository = repository
         self._history = repository.history
         self._remote = remote
-        self._sender = Sender(repository, remote, jobs=jobs, progress=progress)
+        self._sender = sender
         self._progress = progress
 
     def run(self, moves: list[RefUpdate], theirs: list[str], who: Person) -> PushResult:
+        tips = {move: self._history.peeled(move.new) for move in moves if move.new}
         try:
-            commits = self._history.oldest_first([move.new for move in moves if move.new], theirs)
-            commits += [move.new for move in moves if move.new and move.new == move.old]
+            commits = self._history.oldest_first(filter(None, tips.values()), self._here(theirs))
+            commits += [tip for move, tip in tips.items() if tip and move.new == move.old]
             self._progress.begin("sending")
             self._send_roots(commits, self._whole_there(commits))
-            self._send_history(commits)
-            self._finalize(moves, commits, who)
+            if not self._sender.only_weighs:
+                self._send_history(commits, [move.new for move in moves if move.new])
+                self._finalize(moves, commits, who)
         finally:
             self._sender.close()
         sender = self._sender
         moved = tuple(move for move in moves if move.old != move.new)
         return PushResult(sender.objects, sender.bytes, len(commits), moved)
+
+    def _here(self, theirs: list[str]) -> list[str]:
+        """The commits behind the remote's refs that are here too."""
+        return [tip for held in theirs if (tip := self._history.peeled(held)) is not None]
 
     def _whole_there(self, commits: list[str]) -> set[bytes]:
         """Those roots of the commits and their parents that the remote holds whole."""
@@ -193,12 +184,14 @@ class _Push:
             sent.add(commit.root)
         self._sender.finish()
 
-    def _send_history(self, commits: list[str]) -> None:
+    def _send_history(self, commits: list[str], held: list[str]) -> None:
         for batch in _batches(commits, ASK_AT_ONCE):
             answers = _all_answered(batch, self._remote.known_commits(batch))
             unknown = [commit for commit, known in answers if not known]
             for objects in _by_size(self._history.export(unknown)):
                 self._remote.store_history(objects)
+        for objects in _by_size(self._history.export_tags(held)):
+            self._remote.store_history(objects)
 
     def _finalize(self, moves: list[RefUpdate], commits: list[str], who: Person) -> None:
         missing: list[Key] = []
@@ -222,44 +215,39 @@ class _Push:
 def fetch(
     repository: Repository,
     remote: Remote,
-    wanted: Mapping[str, str],
+    updates: Sequence[FetchUpdate],
     who: Person,
     *,
+    prune: str | None = None,
+    checked_out: str | None = None,
     jobs: int = DEFAULT_JOBS,
+    dry_run: bool = False,
     progress: Progress = SILENT,
 ) -> FetchResult:
-    """Bring the remote's refs (keys of `wanted`) here and move local refs (values) to them,
-    forwards or not. NotFound for a ref that the remote lacks; RemoteError for data that is not
-    what its id says."""
+    """Bring the remote's refs here and move local ones to them; see `plan_fetch`. NotFound for a
+    ref that the remote lacks; RemoteError for data that is not what its id says. With `dry_run`
+    nothing comes in and nothing moves."""
     check_compatible(repository, remote.describe())
     refs = _checked_refs(remote)
     history = repository.history
-    moves = []
-    for name, local in wanted.items():
-        if name not in refs:
-            raise NotFound(f"the remote has no {name.removeprefix(BRANCHES)}")
-        old = history.ref(local)
-        if not local.startswith("refs/") or not valid_branch(local.removeprefix("refs/")):
-            raise InvalidInput(f"not a ref name: {local[:80]!r}")
-        if old != refs[name]:
-            moves.append(RefUpdate(local, old, refs[name]))
-    if not moves:
-        return FetchResult(0, 0, 0, ())
-    return _fetch(repository, remote, moves, who, jobs, progress)
+    plan = plan_fetch(history, refs, updates, prune=prune, checked_out=checked_out)
+    check_names(history.refs(), plan.moves)
+    if dry_run or not plan.moves:
+        return FetchResult(0, 0, 0, plan.moves, plan.rejected)
+    return _fetch(repository, remote, plan, who, jobs, progress)
 
 
 def _fetch(
     repository: Repository,
     remote: Remote,
-    moves: list[RefUpdate],
+    plan: FetchPlan,
     who: Person,
     jobs: int,
     progress: Progress,
 ) -> FetchResult:
-    wants = sorted({move.new for move in moves if move.new is not None})
     haves = sorted(set(repository.history.tips().values()))
     progress.begin("receiving")
-    commits = _fetch_history(repository, remote, wants, haves)
+    commits = _fetch_history(repository, remote, plan.moves, haves)
     receiver = Receiver(repository, remote, jobs=jobs, progress=progress)
     try:
         roots = _receive_roots(repository, receiver, commits)
@@ -267,32 +255,45 @@ def _fetch(
     except BaseException:
         receiver.abort()
         raise
+    plan = settle(repository.history, plan)
     repository.mark_held(roots, "whole")
-    repository.history.update_refs(moves, who, "fetch")
-    repository.mark_finalized(moves)
-    return FetchResult(receiver.objects, receiver.bytes, len(commits), tuple(moves))
+    if plan.moves:
+        repository.history.update_refs(plan.moves, who, "fetch")
+        repository.mark_finalized(plan.moves)
+    return FetchResult(receiver.objects, receiver.bytes, len(commits), plan.moves, plan.rejected)
 
 
 def _fetch_history(
-    repository: Repository, remote: Remote, wants: list[str], haves: list[str]
+    repository: Repository, remote: Remote, moves: Sequence[RefUpdate], haves: list[str]
 ) -> list[Commit]:
-    """Bring the commits; those that no ref of ours leads to yet, parents first, verified."""
+    """Bring the commits and tags; the commits that no ref of ours leads to yet, parents first,
+    verified."""
     history = repository.history
+    wants = sorted({move.new for move in moves if move.new is not None})
     room = MAX_HISTORY_FETCH
-    for objects in _by_size(remote.history(wants, haves)):
+    for objects in _by_size(remote.history(wants, haves) if wants else ()):
         room -= sum(len(one.content) for one in objects)
         if room < 0:
             raise RemoteError("the remote does not stop sending history")
         history.add_objects(objects, repository.tmp)
     try:
-        for want in wants:
-            history.commit(want)
-        commits = [history.commit(one) for one in history.oldest_first(wants, haves)]
+        tips = {move: _tip(history, move) for move in moves if move.new is not None}
+        commits = [history.commit(one) for one in history.oldest_first(tips.values(), haves)]
         for commit in commits:
             history.check_parents(commit)
     except (NotFound, Corrupt) as error:
         raise RemoteError(f"the remote's history is not whole: {error.message}") from error
     return commits
+
+
+def _tip(history: History, move: RefUpdate) -> str:
+    """The commit that a ref leads to, which may be one of ours. Corrupt when it leads to none, or
+    when anything but a tag is put at a tag object."""
+    assert move.new is not None
+    tip = history.peeled(move.new)
+    if tip is None or (tip != move.new and not move.name.startswith(TAGS)):
+        raise Corrupt(f"{short(move.name)} is at {move.new[:10]}, which is no commit")
+    return history.commit(tip).id
 
 
 def _receive_roots(
@@ -319,6 +320,8 @@ def _checked_refs(remote: Remote) -> dict[str, str]:
     for name, commit_id in refs.items():
         if not COMMIT_ID.fullmatch(commit_id):
             raise RemoteError(f"the remote's ref {name[:80]!r} is not a commit")
+        if not valid_ref(name):
+            raise RemoteError(f"the remote has a ref of an odd name: {name[:80]!r}")
     return refs
 
 

@@ -20,8 +20,10 @@ from treering.store.nodes import Entry, EntryKind
 from treering.store.object_writer import ObjectWriter
 from treering.store.packfile import Record
 from treering.store.remotes.base import Description, Remote
+from treering.store.remotes.fetch_plan import FetchUpdate
 from treering.store.remotes.local import open_local
-from treering.store.remotes.transfer import FetchResult, PushResult, PushUpdate, fetch, push
+from treering.store.remotes.push_plan import PushUpdate
+from treering.store.remotes.transfer import FetchResult, PushResult, fetch, push
 from treering.store.remotes.wire import PipeRemote
 from treering.store.repository import Repository
 from treering.store.root_record import RootRecord
@@ -116,7 +118,7 @@ def push_main(repository: Repository, remote: Remote, jobs: int = 2) -> PushResu
 
 
 def fetch_main(repository: Repository, remote: Remote, jobs: int = 2) -> FetchResult:
-    return fetch(repository, remote, {MAIN: TRACKING}, WHO, jobs=jobs)
+    return fetch(repository, remote, [FetchUpdate(MAIN, TRACKING)], WHO, jobs=jobs)
 
 
 def has(repository: Repository, key: bytes) -> bool:

@@ -27,7 +27,8 @@ from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound
 from treering.store.history import BRANCHES, HistoryObject, Person, RefUpdate
 from treering.store.ids import Key, block_id, block_key, node_key
 from treering.store.remotes.base import Remote
-from treering.store.remotes.transfer import PushUpdate, push
+from treering.store.remotes.push_plan import PushUpdate
+from treering.store.remotes.transfer import push
 from treering.store.repository import Repository
 
 

@@ -31,8 +31,10 @@ from treering.store.packfile import Record
 from treering.store.progress import SILENT
 from treering.store.remotes import sending
 from treering.store.remotes.base import Remote
+from treering.store.remotes.fetch_plan import FetchUpdate
 from treering.store.remotes.local import open_local
-from treering.store.remotes.transfer import PushUpdate, fetch, push
+from treering.store.remotes.push_plan import PushUpdate
+from treering.store.remotes.transfer import fetch, push
 from treering.store.repository import Repository
 from treering.store.root_record import RootRecord
 
@@ -85,7 +87,7 @@ def test_incremental_fetch_asks_for_what_changed(
     counting = Counting(remote)
     assert fetch_main(target, counting).objects == len(counting.fetched) == 5
     assert read_tree(target, second.id) == SECOND
-    assert fetch_main(target, counting) == (0, 0, 0, ())
+    assert fetch_main(target, counting) == (0, 0, 0, (), ())
 
 
 def test_every_commit_arrives_whole_and_each_object_once(
@@ -167,7 +169,10 @@ def test_fetch_several_refs_at_once(source: Repository, remote: Remote, target: 
     one = commit(source, FIRST)
     two = commit(source, {"z": b"two"}, ref=BRANCHES + "two")
     push(source, remote, [PushUpdate(one.id, MAIN), PushUpdate(two.id, BRANCHES + "two")], WHO)
-    wanted = {MAIN: TRACKING, BRANCHES + "two": "refs/remotes/origin/two"}
+    wanted = [
+        FetchUpdate(MAIN, TRACKING),
+        FetchUpdate(BRANCHES + "two", "refs/remotes/origin/two"),
+    ]
     assert len(fetch(target, remote, wanted, WHO).moved) == 2
     assert read_tree(target, two.id) == {"z": b"two"}
 

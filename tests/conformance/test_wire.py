@@ -29,7 +29,8 @@ from treering.store.remotes import service
 from treering.store.remotes.base import Remote
 from treering.store.remotes.frames import LENGTH, MAX_FRAME
 from treering.store.remotes.local import open_local
-from treering.store.remotes.transfer import PushUpdate, push
+from treering.store.remotes.push_plan import PushUpdate
+from treering.store.remotes.transfer import push
 from treering.store.remotes.wire import PipeRemote, serve
 from treering.store.repository import Repository
 

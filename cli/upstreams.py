@@ -1,0 +1,61 @@
+"""Upstreams: which remote branch a branch follows, kept as Git keeps it in `branch.NAME.*`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..store.errors import InvalidInput, NotFound
+from ..store.history import BRANCHES, REMOTES
+from ..store.repository import Repository
+
+
+class Upstream(NamedTuple):
+    """A remote and the full name of a branch there."""
+
+    remote: str
+    merge: str
+
+    @property
+    def tracking(self) -> str:
+        """The remote-tracking branch."""
+        return f"{REMOTES}{self.remote}/{self.merge.removeprefix(BRANCHES)}"
+
+
+def configured(repository: Repository, branch: str) -> Upstream | None:
+    """What was set for a branch."""
+    config = repository.config
+    remote = config.get(f"branch.{branch}.remote")
+    merge = config.get(f"branch.{branch}.merge")
+    return Upstream(remote, merge) if remote and merge else None
+
+
+def set_upstream(repository: Repository, branch: str, upstream: Upstream) -> None:
+    repository.config.set(f"branch.{branch}.remote", upstream.remote)
+    repository.config.set(f"branch.{branch}.merge", upstream.merge)
+
+
+def unset_upstream(repository: Repository, branch: str) -> None:
+    for key in ("remote", "merge"):
+        repository.config.unset(f"branch.{branch}.{key}")
+
+
+def named(repository: Repository, text: str) -> Upstream:
+    """The upstream that REMOTE/BRANCH means. NotFound where there is no such tracking branch."""
+    remote, slash, branch = text.removeprefix(REMOTES).partition("/")
+    if not slash or not branch:
+        raise InvalidInput(f"'{text}' should be REMOTE/BRANCH")
+    if remote not in repository.config.subsections("remote"):
+        raise NotFound(f"there is no remote '{remote}'", hint="see: treering remote")
+    found = Upstream(remote, BRANCHES + branch)
+    if repository.history.ref(found.tracking) is None:
+        raise NotFound(
+            f"there is no branch '{branch}' on {remote}, as far as is known",
+            hint=f"treering fetch {remote} looks again; treering push -u {remote} makes it",
+        )
+    return found
+
+
+def followers(repository: Repository, remote: str) -> list[str]:
+    """The branches whose upstream is on a remote."""
+    branches = repository.config.subsections("branch")
+    return [one for one in branches if repository.config.get(f"branch.{one}.remote") == remote]
