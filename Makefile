@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-DEBIAN := git rsync strace attr acl e2fsprogs
+DEBIAN := git rsync strace attr acl e2fsprogs less
 
 .PHONY: help demo test test-long lint bench clean venv typecheck-links debian
 
@@ -31,7 +31,7 @@ venv: $(VENV)/.installed
 
 # What the tests drive beside treering itself. Installed when we may.
 debian:
-	@missing=''; for p in git rsync strace setfattr setfacl mkfs.ext4; do \
+	@missing=''; for p in git rsync strace setfattr setfacl mkfs.ext4 less; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

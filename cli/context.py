@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from .progress import NoProgress, TerminalProgress, progress_for
 if TYPE_CHECKING:
     from ..store.history import Commit, Person
     from ..store.repository import Repository
+    from .pager import Pager
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,7 +41,23 @@ class Context:
     exit_code: int = 0
     lock_wait: float = 60.0
     top: Path | None = None
+    pager_wanted: bool = True
+    _pager: Pager | None = None
     _repository: Repository | None = None
+
+    def page(self) -> None:
+        """From here on show what is printed through the pager, where stdout is a terminal."""
+        if self.json or self._pager or not (self.pager_wanted and sys.stdout.isatty()):
+            return
+        from .pager import Pager, chosen
+
+        words = chosen(os.environ, self.repository.config.get("core.pager"))
+        self._pager = Pager.start(words) if words else None
+
+    @property
+    def paged(self) -> bool:
+        """Whether a pager reads, or has read, what is printed."""
+        return self._pager is not None
 
     def notice(self, text: str) -> None:
         """A line for the user that is not part of the result."""
@@ -87,6 +105,12 @@ class Context:
     def close(self) -> None:
         if self._repository is not None:
             self._repository.close()
+
+    def finish(self) -> None:
+        """At the end of the command: close what was opened, and let the user leave the pager."""
+        self.close()
+        if self._pager is not None:
+            self._pager.close()
 
     def tree_paths(self, paths: tuple[str, ...]) -> list[bytes]:
         """Paths as given on the command line, relative to the top of the work tree."""

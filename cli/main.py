@@ -61,11 +61,13 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="treering", message="%(prog)s %(version)s")
 @click.option("-C", "directory", metavar="DIR", multiple=True, help="Run as if started in DIR.")
+@click.option("--no-pager", is_flag=True, help="Print long output as it comes.")
 @common_options
 @click.pass_context
-def cli(ctx: click.Context, directory: tuple[str, ...]) -> None:
+def cli(ctx: click.Context, directory: tuple[str, ...], no_pager: bool) -> None:
     """Git for big, live data: versions directory trees of any size and replicates what changed."""
     context = ctx.ensure_object(Context)
+    context.pager_wanted = not no_pager
     for path in directory:
         context.start = (context.start / path).resolve()
         if not context.start.is_dir():
@@ -88,7 +90,7 @@ def run(arguments: list[str]) -> int:
             cli.main(args=arguments, prog_name="treering", standalone_mode=False, obj=context)
             flush()
         finally:
-            context.close()
+            context.finish()
     except click.exceptions.NoArgsIsHelpError as error:
         complain(error.format_message())
         return exits.USAGE
@@ -115,7 +117,7 @@ def run(arguments: list[str]) -> int:
 def _pipe_broke(context: Context) -> int:
     """The reader of our output has gone (`treering log | head`): nothing more to say, to nobody.
     Any other pipe is one that the command needed."""
-    if reader_is_gone():
+    if context.paged or reader_is_gone():
         return context.exit_code
     return _failed(context, StorageError(os.strerror(errno.EPIPE)))
 

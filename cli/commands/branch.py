@@ -63,6 +63,7 @@ def _list(context: Context, *, local: bool, remote: bool) -> None:
     if context.json:
         say_json([_json(context, ref, target, current) for ref, target in found])
         return
+    context.page()
     if current is None and history.head() is not None and local:
         say(f"* (HEAD detached at {(history.head() or '')[:10]})")
     for ref, target in found:

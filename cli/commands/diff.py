@@ -45,6 +45,7 @@ def command(
         if context.json:
             say_json({"changes": changes_json(context.repository, changes)})
         else:
+            context.page()
             say_changes(context.repository, changes, style)
         return
     _with_work_tree(context, commits[0] if commits else None, paths, style)
@@ -74,5 +75,6 @@ def _with_work_tree(
         found = changes_json(repository, changes, live.source)
         say_json({"changes": found, **report_json(live.report)})
     else:
+        context.page()
         say_changes(repository, changes, style, live.source)
     finish_report(context, live.report)

@@ -68,8 +68,10 @@ def command(
         commits = islice(filter(_touches(repository, paths), _walk(repository, found)), limit)
         say_json([_json(repository, commit, paths, stat) for commit in commits])
     elif graph:
+        context.page()
         _say_graph(repository, wanted)
     else:
+        context.page()
         _say_list(repository, wanted)
 
 

@@ -42,6 +42,7 @@ def command(context: Context, long: bool, recursive: bool, zero: bool, revision:
     if context.json:
         say_json([_json(item) for item in listed])
         return
+    context.page()
     for path, entry in listed:
         name = show_path(path, zero) + ("/" if entry.is_folder else "")
         if long:

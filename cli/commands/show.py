@@ -41,6 +41,7 @@ def command(
         found = {"tag": {"name": tag.name, **tag_json(tag)}} if tag is not None else {}
         say_json({**found, **commit_json(commit), "changes": changes_json(repository, changes)})
         return
+    context.page()
     for line in full_tag(tag) if tag is not None else ():
         say(line)
     for line in full(commit, decorations(repository.history).get(commit.id, "")):

@@ -93,6 +93,7 @@ def _list(context: Context, pattern: str, count: int) -> None:
     if context.json:
         say_json(list(map(_json, found)))
         return
+    context.page()
     for item in found:
         if context.verbose:
             say(f"{item.name} {item.commit.short} {item.commit.title}")
