@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "restore": "Bring files back from a commit.",
     "show": "Show a commit and what it changed.",
     "status": "Show what differs from the last commit.",
+    "switch": "Move the work tree to another branch.",
     "tag": "List, make and delete tags.",
 }
 """Name -> one line of help. The module is `commands.NAME`, imported when the command is run."""

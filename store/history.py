@@ -321,9 +321,8 @@ class History:
         )
         message = clean_text(message)
         tree = {RECORD_NAME: encode_record(record)}
-        with self._lock(), _git_errors("writing history"):
-            remove_leftovers(self._path)
-            commit_id = write_commit(self._repo, tree, parents, author, committer, message)
+        with self.changing() as repo:
+            commit_id = write_commit(repo, tree, parents, author, committer, message)
             # libgit2 syncs an object and its folder, not the name of a new folder.
             fsync_folder(self._objects)
             update = RefUpdate(ref, parents[0] if parents else None, commit_id)
@@ -388,11 +387,12 @@ class History:
             fsync_folder(folder)
             folder = folder.parent
 
-    def set_head(self, branch: str) -> None:
-        """Put HEAD on a branch, born or not."""
-        with self._lock():
+    @contextmanager
+    def changing(self) -> Iterator[pygit2.Repository]:
+        """libgit2's repository under our lock, for changes that have a module of their own."""
+        with self._lock(), _git_errors("writing history"):
             remove_leftovers(self._path)
-            self._repo.set_head(BRANCHES + branch)
+            yield self._repo
 
 
 def valid_branch(name: str) -> bool:

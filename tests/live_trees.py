@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -203,6 +204,15 @@ class Work:
         wrapper = ["strace", "-f", "-y", "-s", "4096", "-o", str(log), "-e", f"trace={calls}"]
         Work(self.home, self.top, wrapper)(*arguments)
         return log.read_text("utf-8", "surrogateescape").splitlines()
+
+
+def written_bytes(lines: list[str], name: str) -> int:
+    """Bytes that pwrite put into a file, by strace's log."""
+    found = 0
+    for line in lines:
+        if "pwrite" in line and f"/{name}>" in line and (result := re.search(r"= (\d+)$", line)):
+            found += int(result[1])
+    return found
 
 
 def finished(

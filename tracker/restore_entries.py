@@ -71,7 +71,9 @@ def _signature_at(folder: int, name: bytes) -> bytes:
 
 class EntryRestorer:
     """Brings single names to their entries: what is no folder at once or through the queue, and of
-    folders what they have in common with it. `result` is what was done so far."""
+    folders what they have in common with it. `result` is what was done so far. `trust`: the highest
+    doubt under which the state vouches for a file; `shareable`: whether one of several names may be
+    written in place."""
 
     def __init__(
         self,
@@ -82,7 +84,11 @@ class EntryRestorer:
         unrestored: Unrestored | None,
         progress: Progress,
         on_action: Callable[[Action], None],
+        trust: int = CLEAN,
+        shareable: Callable[[os.stat_result], bool] = lambda _info: True,
     ) -> None:
+        self._trust = trust
+        self._shareable = shareable
         self._source = repository.store
         self._block_size = repository.block_size
         self._target = target
@@ -125,7 +131,7 @@ class EntryRestorer:
         group = None
         if entry.more.group is not None:
             group = group_path(frame.path, entry.more.group)
-        if info is not None and info.st_nlink > 1 and not self._may_share(group, info.st_ino):
+        if info is not None and info.st_nlink > 1 and not self._may_share(group, info):
             # Another name of this file is to stay as it is, or will be restored on its own.
             if not self.replaced(frame, entry.name, before):
                 return
@@ -151,6 +157,7 @@ class EntryRestorer:
             self.failed(frame.descriptor, path, before, "replace", error)
             return False
         what = "not restored: in its place, a folder holds what is never deleted"
+        self.result.broken += 1
         self.result.report.problem(path, what)
         return False
 
@@ -168,7 +175,7 @@ class EntryRestorer:
         if found is None:
             return None
         part, position = found
-        if part.signature(position) != file_signature(info) or part.flag(position) != CLEAN:
+        if part.signature(position) != file_signature(info) or part.flag(position) > self._trust:
             return None
         leaf = directories.load_leaf(self._source, part.leaf)
         return leaf.entries[position]
@@ -281,10 +288,20 @@ class EntryRestorer:
 
     # -- hard links ------------------------------------------------------------------------------
 
-    def _may_share(self, group: bytes | None, inode: int) -> bool:
+    def knows_group(self, group: bytes) -> bool:
+        """Whether a name of this hard-link group was met."""
+        return group in self._groups
+
+    def seed_group(self, group: bytes, inode: int) -> None:
+        """Link the names of a group to a file that stays as it is, at the group's own path."""
+        self._groups[group] = group, inode
+
+    def _may_share(self, group: bytes | None, info: os.stat_result) -> bool:
         """Whether a live file of several names may be written, or kept, as one of this group: the
         first that meets it has it."""
-        return group is not None and self._inodes.setdefault(inode, group) == group
+        if group is None or not self._shareable(info):
+            return False
+        return self._inodes.setdefault(info.st_ino, group) == group
 
     def _link(
         self,
@@ -333,6 +350,7 @@ class EntryRestorer:
         """Say what failed at a path, and note it if it is half restored now. `before`: the
         signature of what was there; `written`: it was the content of a file."""
         self.result.report.failed(path, action, error)
+        self.result.broken += error.errno not in REFUSED
         name = path.rsplit(b"/", 1)[-1]
         if self._is_half(path, _signature_at(folder, name) != before, error, written=written):
             self.result.left_half(path)
@@ -341,6 +359,7 @@ class EntryRestorer:
         """Say that a folder, restored otherwise, did not get its own metadata."""
         self.result.report.failed(path or b".", "restore the metadata of", error)
         if error.errno not in REFUSED:
+            self.result.broken += 1
             self.result.left_half(path)
 
     def _is_half(self, path: bytes, moved: bool, error: OSError, *, written: bool) -> bool:

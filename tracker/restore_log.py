@@ -1,4 +1,5 @@
-"""The restore log: what an in-place restore was doing, so that it can be finished or undone.
+"""The restore log: what an in-place restore or a move was doing, so that it can be finished or
+undone.
 
 A small file in the repository's `tracker/`, written durably before the first change to the tree and
 deleted after the last, unless something was left half restored: a file in which some blocks could
@@ -28,14 +29,32 @@ NAMED: Final = 5
 """So many paths are spelled out in a message."""
 
 
+class Move(NamedTuple):
+    """A work tree on its way from one root to another (empty: no commit yet), after which `head`
+    (a full ref name or a commit id) is to be HEAD. `again` and `back` are the arguments that finish
+    and undo it. `equal` are paths that stood there as the target has them, uncommitted, and
+    `spared` those that it leaves alone: going back touches neither."""
+
+    verb: str
+    base: bytes
+    target: bytes
+    head: str
+    again: tuple[str, ...]
+    back: tuple[str, ...]
+    equal: tuple[bytes, ...] = ()
+    spared: tuple[bytes, ...] = ()
+
+
 class Restore(NamedTuple):
     """A restore: from which commit, of which paths (none: the whole tree), and whether what is not
-    in the commit was to be deleted. `failed`: it came to its end, but for these paths."""
+    in the commit was to be deleted. `failed`: it came to its end, but for these paths. `move`: it
+    is no restore but a move to this commit."""
 
     commit: str
     paths: tuple[bytes, ...]
     delete: bool
     failed: tuple[bytes, ...] = ()
+    move: Move | None = None
 
     def earlier(self) -> Earlier:
         return Earlier(self.failed or None)
@@ -84,6 +103,8 @@ def pending(repository: Repository) -> Restore | None:
 
 def command(restore: Restore) -> str:
     """The command that finishes it."""
+    if restore.move is not None:
+        return shlex.join(["treering", *restore.move.again])
     delete = " --delete" if restore.delete and not restore.failed else ""
     return f"treering restore --force{delete} --source {restore.commit[:10]}{_arguments(restore)}"
 
@@ -97,6 +118,8 @@ def _arguments(restore: Restore) -> str:
 
 def summary(restore: Restore) -> str:
     """What became of it, in a line."""
+    if restore.move is not None:
+        return f"a {restore.move.verb} to {restore.commit[:10]} was interrupted"
     name = f"a restore of {restore.commit[:10]}"
     if not restore.failed:
         return f"{name} was interrupted"
@@ -113,13 +136,18 @@ def refuse_if_pending(repository: Repository, scope: Scope | None = None) -> Non
         return
     what = "what is there" if found.failed else "the tree"
     back = f"treering restore --force{_arguments(found)}"
+    state = "half restored"
+    if found.move is not None:
+        back, state = shlex.join(["treering", *found.move.back]), "between two commits"
     raise Conflict(
-        f"{summary(found)}: {what} is half restored",
+        f"{summary(found)}: {what} is {state}",
         hint=f"finish it with: {command(found)}; or go back with: {back}",
     )
 
 
 def _covers(scope: Scope, found: Restore) -> bool:
+    if found.move is not None:
+        return False
     if scope.whole:
         return True
     left = found.left()

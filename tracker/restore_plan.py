@@ -46,7 +46,7 @@ class Options:
 class Result:
     """What a restore did: files written or changed, bytes written, names deleted; files whose
     owner could not be set; paths that are now neither what they were nor what they should be,
-    kept up to a limit and counted beyond it."""
+    kept up to a limit and counted beyond it; what failed although the user may do it."""
 
     files: int = 0
     size: int = 0
@@ -55,6 +55,7 @@ class Result:
     unowned: int = 0
     half: list[bytes] = field(default_factory=list)
     half_count: int = 0
+    broken: int = 0
 
     def left_half(self, path: bytes) -> None:
         self.half_count += 1

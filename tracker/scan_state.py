@@ -130,6 +130,22 @@ class ScanState:
         except msgspec.MsgspecError:
             return []
 
+    def parts_between(self, folder: int, first: bytes, last: bytes) -> list[Part]:
+        """The rows of a folder that may know names from `first` to `last`, in name order."""
+        if not self._usable:
+            return []
+        query = "select last, data from scan_state where folder=? and last>=? order by last"
+        found = []
+        with sqlite_errors():
+            for end, data in self._catalog.conn.execute(query, (folder, first)):
+                found.append(data)
+                if end >= last:
+                    break
+        try:
+            return [_decoder.decode(data) for data in found]
+        except msgspec.MsgspecError:
+            return []
+
     def begin(self) -> None:
         """Start to gather new rows."""
         with sqlite_errors():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ...store.errors import Conflict, InvalidInput
+from ...store.head import set_head
 from ...store.history import BRANCHES, REMOTES, RefUpdate
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
@@ -126,7 +127,7 @@ def _rename(context: Context, names: tuple[str, ...]) -> None:
         target = existing(context, BRANCHES, old)
         move_refs(context, [RefUpdate(BRANCHES + new, None, target)], f"branch: was {old}")
     if is_current:
-        history.set_head(new)
+        set_head(history, BRANCHES + new)
     if history.ref(BRANCHES + old) is not None:
         target = existing(context, BRANCHES, old)
         move_refs(context, [RefUpdate(BRANCHES + old, target, None)], f"branch: now {new}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ...store.errors import Conflict, NotFound
+from ...store.head import set_head
 from ...store.history import BRANCHES, DEFAULT_BRANCH, REMOTES, RefUpdate
 from ..context import Context, common_options, pass_context
 from ..output import say, say_json
@@ -136,7 +137,7 @@ def _check_out(context: Context, branch: str, *, bare: bool) -> tuple[int, int]:
 
     repository = context.repository
     history = repository.history
-    history.set_head(branch)
+    set_head(history, BRANCHES + branch)
     target = history.ref(f"{BRANCHES if bare else REMOTES + 'origin/'}{branch}")
     if bare or target is None:
         return 0, 0

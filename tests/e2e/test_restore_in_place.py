@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live_trees import NobodyWork, Work, build, fingerprint
+from live_trees import NobodyWork, Work, build, fingerprint, written_bytes
 
 MIB = 1 << 20
 
@@ -46,15 +45,6 @@ def test_kinds_change_between_commits(work: Work, tmp_path: Path) -> None:
     assert fingerprint(work.top) == first
     work("restore", "--delete", "--force")
     assert fingerprint(work.top) == second
-
-
-def written_bytes(lines: list[str], name: str) -> int:
-    """Bytes that pwrite put into a file, by strace's log."""
-    found = 0
-    for line in lines:
-        if "pwrite" in line and f"/{name}>" in line and (result := re.search(r"= (\d+)$", line)):
-            found += int(result[1])
-    return found
 
 
 @pytest.mark.parametrize("known", [True, False])

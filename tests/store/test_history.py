@@ -11,6 +11,7 @@ from blake3 import blake3
 
 from treering.store import git_objects as module
 from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound
+from treering.store.head import set_head
 from treering.store.history import (
     Commit,
     History,
@@ -215,14 +216,14 @@ def test_leftover_lock_files_are_removed(history: History, path: Path, name: str
     assert history.head() == second.id
     assert not (path / name).exists()
     (path / name).touch()
-    history.set_head("other")
+    set_head(history, "refs/heads/other")
     assert history.branch() == "other"
     assert not list(path.rglob("*.lock"))
 
 
 def test_branches(history: History) -> None:
     made = commit(history, 1)
-    history.set_head("feature/x")
+    set_head(history, "refs/heads/feature/x")
     assert (history.branch(), history.head()) == ("feature/x", None)
     commit(history, 2, ref="refs/heads/feature/x")
     assert history.refs() == {

@@ -1,0 +1,77 @@
+"""kill -9 at any system call of a switch: the same switch finishes it, going back undoes it, and
+what is not committed is there in both cases."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from pathlib import Path
+
+from faulting import (
+    METADATA,
+    WRITING,
+    Point,
+    check_next_commit,
+    check_whole,
+    commits,
+    copy,
+    each_point,
+    inject,
+    points_of,
+    read_tree,
+    sample,
+    some_or_all,
+    succeed,
+    treering,
+    write,
+)
+
+SWITCH = ["switch", "old"]
+
+
+def prepare(template: Path, folder: Path) -> Path:
+    """The second of two commits on main, `old` at the first; something uncommitted."""
+    copy(template, folder)
+    top = folder / "tree"
+    succeed(top, "branch", "old", "HEAD~1")
+    write(top / "mine", b"not committed")
+    write(top / "sub" / "deep" / "mine", b"not committed")
+    with (top / "sparse").open("r+b") as file:
+        file.write(b"not committed")
+    (top / "many" / "005").unlink()
+    return folder
+
+
+def kill_switch(point: Point, folder: Path) -> None:
+    top = folder / "tree"
+    before = read_tree(top)
+    copy(top, folder / "wanted")
+    succeed(folder / "wanted", *SWITCH)
+    wanted = read_tree(folder / "wanted")
+    shutil.rmtree(folder / "wanted")
+    history = commits(top, "main")
+    done = inject(point, "signal=SIGKILL", folder, SWITCH, top)
+    assert done.code in (0, -9), done
+    check_whole(top)
+    if (top / ".treering" / "tracker" / "restore").exists():
+        assert done.code == -9
+        refused = treering(top, "commit", "-m", "must not be")
+        assert refused.code == 11 and "hint: " in refused.err, refused
+        assert "treering switch old" in succeed(top, "status").out
+    else:
+        assert read_tree(top) in (before, wanted)
+    back = bool(zlib.crc32(repr(point).encode()) % 2)
+    succeed(top, "switch", "main" if back else "old")
+    assert read_tree(top) == (before if back else wanted)
+    assert commits(top, "main") == history
+    assert commits(top) == (history if back else history[1:])
+    check_next_commit(top, folder / "out")
+
+
+@some_or_all(20)
+def test_a_killed_switch_is_finished_or_undone(
+    two_commits: Path, tmp_path: Path, count: int
+) -> None:
+    template = prepare(two_commits, tmp_path / "template")
+    points = points_of(template, SWITCH, [*WRITING, *METADATA])
+    each_point(sample(points, count), template, tmp_path / "cases", kill_switch)

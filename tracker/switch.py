@@ -1,0 +1,89 @@
+"""A switch: the work tree moved to another commit, and then HEAD to its branch, or detached.
+
+One that was interrupted is finished by the same switch, and undone by one to where HEAD still is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..store.head import current, set_head
+from ..store.history import Commit, Person
+from ..store.progress import SILENT, Progress
+from ..store.repository import Repository
+from . import move, restore_log
+from .restore_plan import Result
+from .snapshot import head_commit
+
+
+class Goal(NamedTuple):
+    """Where to: HEAD's new value (a full ref name, or a commit id to be detached at) and its
+    commit. `again` and `back` are the arguments that finish and undo the switch."""
+
+    head: str
+    commit: Commit
+    again: tuple[str, ...]
+    back: tuple[str, ...]
+
+
+def switch(
+    repository: Repository,
+    top: Path,
+    goal: Goal,
+    who: Person,
+    *,
+    force: bool = False,
+    make_branch: Callable[[], None] = lambda: None,
+    progress: Progress = SILENT,
+) -> Result:
+    """Move the work tree to the goal. `make_branch` runs when the tree is durable and before HEAD
+    moves. Conflict when changes would be lost, or when another switch is not finished."""
+    with repository.lock("commit", "a switch"):
+        result = _resume(repository, top, goal, progress)
+        if result is None:
+            head = head_commit(repository)
+            plan = restore_log.Move(
+                "switch",
+                head.root if head else b"",
+                goal.commit.root,
+                goal.head,
+                goal.again,
+                goal.back,
+            )
+            commit = goal.commit.id
+            result = move.begin(repository, top, plan, commit, force=force, progress=progress)
+        make_branch()
+        if current(repository.history) != goal.head:
+            set_head(repository.history, goal.head, who)
+        move.end(repository)
+        return result
+
+
+def empty(repository: Repository, top: Path, branch: str, who: Person) -> None:
+    """Put HEAD on a branch (a full ref name) without commits, which leaves the work tree as it is;
+    a switch away from there that was interrupted is undone."""
+    with repository.lock("commit", "a switch"):
+        pending = restore_log.pending(repository)
+        plan = pending.move if pending else None
+        if plan is not None and not plan.base and branch == current(repository.history):
+            move.again(repository, top, plan, back=True)
+            move.end(repository)
+        restore_log.refuse_if_pending(repository)
+        set_head(repository.history, branch, who)
+
+
+def _resume(repository: Repository, top: Path, goal: Goal, progress: Progress) -> Result | None:
+    """Go on with a switch that was interrupted, or back; None when there is none."""
+    pending = restore_log.pending(repository)
+    if pending is None:
+        return None
+    plan = pending.move
+    if plan is not None and plan.head == goal.head and plan.target == goal.commit.root:
+        return move.again(repository, top, plan, back=False, progress=progress)
+    here = goal.head == current(repository.history)
+    if plan is not None and here and plan.base == goal.commit.root:
+        return move.again(repository, top, plan, back=True, progress=progress)
+    restore_log.refuse_if_pending(repository)
+    return None
