@@ -55,6 +55,20 @@ def named(repository: Repository, text: str) -> Upstream:
     return found
 
 
+def comparison(repository: Repository, branch: str, target: str) -> str:
+    """[origin/main: ahead 1, behind 2], with a space behind it; nothing without an upstream."""
+    upstream = configured(repository, branch)
+    if upstream is None:
+        return ""
+    name = upstream.tracking.removeprefix(REMOTES)
+    there = repository.history.ref(upstream.tracking)
+    if there is None:
+        return f"[{name}: gone] "
+    ahead, behind = repository.history.ahead_behind(target, there)
+    parts = [f"{word} {n}" for word, n in (("ahead", ahead), ("behind", behind)) if n]
+    return f"[{name}: {', '.join(parts)}] " if parts else f"[{name}] "
+
+
 def followers(repository: Repository, remote: str) -> list[str]:
     """The branches whose upstream is on a remote."""
     branches = repository.config.subsections("branch")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from ...store.errors import Conflict, InvalidInput
+from ...store.errors import Conflict, InvalidInput, NotFound
 from ...store.head import set_head
 from ...store.history import BRANCHES, REMOTES, RefUpdate
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
 from ..refs import check_name, existing, make_ref, move_refs
 from ..summary import upstream_of
+from ..upstreams import comparison, configured, named, set_upstream
+from ..upstreams import unset_upstream as unset_upstream_of
 
 
 @click.command("branch")
@@ -19,6 +21,10 @@ from ..summary import upstream_of
 @click.option("-f", "--force", is_flag=True, help="Move a branch that exists; delete it anyway.")
 @click.option("-r", "--remotes", is_flag=True, help="List the branches of remotes.")
 @click.option("-a", "--all", "everything", is_flag=True, help="List both.")
+@click.option(
+    "-u", "--set-upstream-to", "upstream", metavar="REMOTE/BRANCH", help="Follow it from now on."
+)
+@click.option("--unset-upstream", is_flag=True, help="Follow nothing any more.")
 @click.argument("arguments", nargs=-1, metavar="[NAME [REV]]")
 @common_options
 @pass_context
@@ -29,6 +35,8 @@ def command(
     force: bool,
     remotes: bool,
     everything: bool,
+    upstream: str | None,
+    unset_upstream: bool,
     arguments: tuple[str, ...],
 ) -> None:
     """List branches, or make one at HEAD or at REV. The work tree stays as it is.
@@ -37,10 +45,13 @@ def command(
     Example:
       treering branch before-cleaning
       treering branch -d before-cleaning
+      treering branch -v
     """
-    if delete and move:
-        raise InvalidInput("--delete and --move exclude each other")
-    if delete:
+    if sum((delete, move, upstream is not None, unset_upstream)) > 1:
+        raise InvalidInput("--delete, --move and setting the upstream exclude each other")
+    if upstream is not None or unset_upstream:
+        _follow(context, arguments, upstream)
+    elif delete:
         _delete(context, arguments, force)
     elif move:
         _rename(context, arguments)
@@ -69,9 +80,38 @@ def _list(context: Context, *, local: bool, remote: bool) -> None:
         say(f"* (HEAD detached at {(history.head() or '')[:10]})")
     for ref, target in found:
         mark = "*" if ref == f"{BRANCHES}{current}" else " "
-        title = f" {history.commit(target).short} {history.commit(target).title}"
         name = ref.removeprefix(BRANCHES).removeprefix("refs/")
-        say(f"{mark} {name}{title if context.verbose else ''}")
+        say(f"{mark} {name}{_about(context, ref, target) if context.verbose else ''}")
+
+
+def _about(context: Context, ref: str, target: str) -> str:
+    """The commit of a branch, and how it and its upstream differ."""
+    commit = context.repository.history.commit(target)
+    follows = ""
+    if ref.startswith(BRANCHES):
+        follows = comparison(context.repository, ref.removeprefix(BRANCHES), target)
+    return f" {commit.short} {follows}{commit.title}"
+
+
+def _follow(context: Context, arguments: tuple[str, ...], upstream: str | None) -> None:
+    """Set the upstream of a branch, or of the current one; None: it follows nothing."""
+    if len(arguments) > 1:
+        raise InvalidInput("one branch at a time")
+    repository = context.repository
+    branch = arguments[0] if arguments else repository.history.branch()
+    if branch is None:
+        raise InvalidInput("HEAD is detached: which branch?")
+    if branch != repository.history.branch():
+        existing(context, BRANCHES, branch)
+    if upstream is not None:
+        found = named(repository, upstream)
+        set_upstream(repository, branch, found)
+        if not context.quiet and not context.json:
+            say(f"branch '{branch}' follows {found.tracking.removeprefix(REMOTES)}")
+    elif configured(repository, branch) is None:
+        raise NotFound(f"branch '{branch}' has no upstream")
+    else:
+        unset_upstream_of(repository, branch)
 
 
 def _json(context: Context, ref: str, target: str, current: str | None) -> Json:
@@ -102,6 +142,7 @@ def _delete(context: Context, names: tuple[str, ...], force: bool) -> None:
         move_refs(context, [RefUpdate(BRANCHES + name, target, None)], f"branch: deleted {name}")
         if not context.quiet and not context.json:
             say(f"Deleted branch {name} (was {target[:10]})")
+        unset_upstream_of(context.repository, name)
 
 
 def _is_elsewhere(context: Context, name: str, target: str) -> bool:
@@ -126,6 +167,9 @@ def _rename(context: Context, names: tuple[str, ...]) -> None:
     if not (is_current and history.head() is None):
         target = existing(context, BRANCHES, old)
         move_refs(context, [RefUpdate(BRANCHES + new, None, target)], f"branch: was {old}")
+    if (followed := configured(context.repository, old)) is not None:
+        set_upstream(context.repository, new, followed)
+        unset_upstream_of(context.repository, old)
     if is_current:
         set_head(history, BRANCHES + new)
     if history.ref(BRANCHES + old) is not None:

@@ -224,3 +224,47 @@ def test_clone_of_a_branch(two: Work, bare: Work, clone: Clone) -> None:
     assert (other.top / "a").read_text() == "one"
     assert "no branch 'nope'" in two("clone", "-b", "nope", str(bare.top), "x", code=1).err
     assert not (two.top / "x").exists()
+
+
+# -- upstreams and remotes -------------------------------------------------------------------------
+
+
+def test_upstreams(two: Work, bare: Work) -> None:
+    two("push", "-u")
+    assert two("config", "branch.main.remote").out == "origin\n"
+    two("branch", "side", "HEAD~1")
+    two("push", "--all", "origin")
+    two("branch", "-u", "origin/side")
+    assert "[origin/side: ahead 1] two" in two("branch", "-v").out
+    assert "ahead of 'origin/side' by 1 commit" in two("status").out
+    refused = two("push", code=2)
+    assert "has another name: origin/side" in refused.err
+    assert "hint: treering push origin main:side" in refused.err
+    two("branch", "-m", "renamed")
+    assert two("config", "branch.renamed.merge").out == "refs/heads/side\n"
+    two("push", "origin", "renamed:side", ":main", code=11)  # HEAD is on main there
+    two("branch", "--unset-upstream")
+    assert "has no upstream" in two("branch", "--unset-upstream", code=1).err
+    assert "ahead" not in two("branch", "-v").out
+    for wrong, code in (("origin/nope", 1), ("nope/main", 1), ("main", 2)):
+        two("branch", "-u", wrong, code=code)
+
+
+def test_remote_show_rename_and_remove(two: Work, bare: Work, clone: Clone) -> None:
+    two("branch", "side")
+    two("push", "--all", "origin")
+    other = clone("other")
+    two("push", "origin", ":side", "main:fresh")
+    shown = other("remote", "show", "origin").out
+    assert "refs/heads/main  (HEAD, tracked)" in shown and "main follows main" in shown
+    assert "refs/heads/fresh  (new)" in shown and "refs/heads/side  (stale)" in shown
+    assert other("remote", "show", "--json", "origin").json["stale"] == ["refs/heads/side"]
+    other("remote", "rename", "origin", "store")
+    listed = [ref["name"] for ref in other("branch", "-r", "--json").json]
+    assert listed == ["store/main", "store/side"]
+    assert other("push").out == "main: everything is up to date on store\n"
+    other("fsck")
+    other("remote", "remove", "store")
+    assert other("branch", "-r").out == ""
+    assert "is not set" in other("config", "branch.main.remote", code=1).err
+    assert "there is no remote" in other("push", code=1).err

@@ -1,0 +1,291 @@
+"""Two clones and a bare repository, changed, pushed and fetched at random, against dictionaries.
+
+The commands run in this process through the command line's own entry point. The model knows each
+commit as its tree and its parents, and each repository as a dictionary of refs; whether a push goes
+through, and what a fetch moves, is worked out from these alone. A rule for another command takes a
+clone, runs it with `Clone.run`, and brings its `refs`, `tree` and `branch` up to date.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import BLOCK
+
+from treering.cli.main import run
+from treering.store.repository import Repository
+
+Tree = dict[str, bytes]
+HEADS, TAGS, TRACKING = "refs/heads/", "refs/tags/", "refs/remotes/origin/"
+LOST = 11
+both = st.sampled_from([0, 1])
+branches = st.sampled_from(["main", "side", "top/ic"])
+tags = st.sampled_from(["v1", "v2"])
+files = st.sampled_from(["a", "b", "d/c"])
+contents = st.sampled_from([b"", b"x", b"y" * BLOCK, b"z" * (3 * BLOCK + 1)])
+
+
+@dataclass(frozen=True)
+class Made:
+    """A commit as the model has it."""
+
+    tree: tuple[tuple[str, bytes], ...]
+    parents: tuple[str, ...]
+
+
+@dataclass
+class Clone:
+    """A clone: the folder, and what the model says of it."""
+
+    top: Path
+    tree: Tree = field(default_factory=dict)
+    branch: str = "main"
+    refs: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, code: int | None = 0) -> Any:
+        """Run a command; its JSON document, or its exit code where that is not given."""
+        out, err = io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
+        with patch.object(sys, "stdout", out), patch.object(sys, "stderr", err):
+            ended = run(["-C", str(self.top), *arguments, "--json"])
+            out.flush()
+        printed = out.buffer.getvalue()
+        said = err.buffer.getvalue()
+        if code is None:
+            return ended
+        assert ended == code, (arguments, ended, printed, said)
+        return json.loads(printed) if printed else None
+
+    @property
+    def head(self) -> str | None:
+        return self.refs.get(HEADS + self.branch)
+
+
+class TwoClones(RuleBasedStateMachine):
+    @initialize()
+    def start(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="treering-test-"))
+        environment = {"HOME": str(self.folder), "TREERING_AUTHOR_NAME": "T"}
+        self.environment = patch.dict(os.environ, environment | {"TREERING_AUTHOR_EMAIL": "t@x"})
+        self.environment.start()
+        self.commits: dict[str, Made] = {}
+        self.bare = self.folder / "bare"
+        Repository.create(self.bare, BLOCK)
+        self.there: dict[str, str] = {}
+        self.clones = [Clone(self.folder / name) for name in ("one", "two")]
+        for clone in self.clones:
+            Clone(self.folder).run("clone", str(self.bare), str(clone.top))
+
+    def teardown(self) -> None:
+        if hasattr(self, "environment"):
+            self.environment.stop()
+            shutil.rmtree(self.folder)
+
+    # -- the model ---------------------------------------------------------------------------------
+
+    def ancestors(self, commit: str | None) -> set[str]:
+        found: set[str] = set()
+        waiting = [commit] if commit else []
+        while waiting:
+            one = waiting.pop()
+            if one not in found:
+                found.add(one)
+                waiting += self.commits[one].parents
+        return found
+
+    def goes_forwards(self, ref: str, old: str | None, new: str) -> bool:
+        if old is None or old == new:
+            return True
+        return ref.startswith(HEADS) and old in self.ancestors(new)
+
+    # -- here --------------------------------------------------------------------------------------
+
+    @rule(which=both, name=files, content=contents)
+    def write(self, which: int, name: str, content: bytes) -> None:
+        clone = self.clones[which]
+        path = clone.top / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        clone.tree[name] = content
+
+    @rule(which=both, name=files)
+    def delete_file(self, which: int, name: str) -> None:
+        clone = self.clones[which]
+        (clone.top / name).unlink(missing_ok=True)
+        clone.tree.pop(name, None)
+
+    @rule(which=both)
+    def commit(self, which: int) -> None:
+        clone = self.clones[which]
+        made = clone.run("commit", "--allow-empty", "-m", f"{len(self.commits)}")
+        parents = (clone.head,) if clone.head else ()
+        assert tuple(made["parents"]) == parents
+        self.commits[made["commit"]] = Made(tuple(sorted(clone.tree.items())), parents)
+        clone.refs[HEADS + clone.branch] = made["commit"]
+
+    @rule(which=both, name=branches)
+    def make_branch(self, which: int, name: str) -> None:
+        clone = self.clones[which]
+        if clone.head is None or name == clone.branch:
+            return
+        clone.run("branch", "--force", name)
+        clone.refs[HEADS + name] = clone.head
+
+    @rule(which=both, name=tags, annotated=st.booleans())
+    def make_tag(self, which: int, name: str, annotated: bool) -> None:
+        clone = self.clones[which]
+        if clone.head is None or TAGS + name in clone.refs:
+            return
+        more = ["-a", "-m", f"{name} of {which}"] if annotated else []
+        clone.run("tag", *more, name)
+        held = refs_of(clone.top / ".treering")[TAGS + name]
+        if annotated:
+            assert held != clone.head
+            self.commits.setdefault(held, Made((), (clone.head,)))
+        clone.refs[TAGS + name] = held
+
+    @rule(which=both, name=branches)
+    def switch(self, which: int, name: str) -> None:
+        """To another branch, with nothing uncommitted."""
+        clone = self.clones[which]
+        wanted = clone.refs.get(HEADS + name)
+        if clone.head is None or wanted is None:
+            return
+        if tuple(sorted(clone.tree.items())) != self.commits[clone.head].tree:
+            self.commit(which)
+            wanted = clone.refs[HEADS + name]
+        clone.run("switch", name)
+        clone.branch, clone.tree = name, dict(self.commits[wanted].tree)
+        assert files_of(clone.top) == clone.tree
+
+    # -- there -------------------------------------------------------------------------------------
+
+    @rule(which=both, name=branches, to=branches, how=st.sampled_from(["", "+", "lease"]))
+    def push(self, which: int, name: str, to: str, how: str) -> None:
+        clone = self.clones[which]
+        new, ref = clone.refs.get(HEADS + name), HEADS + to
+        spec = f"{'+' if how == '+' else ''}{HEADS}{name}:{ref}"
+        options = [f"--force-with-lease={ref}"] if how == "lease" else []
+        ended = clone.run("push", *options, "origin", spec, code=None)
+        old = self.there.get(ref)
+        if new is None:
+            assert ended == 1
+        elif not self.may_move(clone, ref, new, how):
+            assert ended == LOST
+        else:
+            assert ended == 0, (spec, old, new)
+            self.there[ref] = clone.refs[TRACKING + to] = new
+
+    def may_move(self, clone: Clone, ref: str, new: str, how: str) -> bool:
+        old = self.there.get(ref)
+        if how == "lease":
+            seen = clone.refs.get(TRACKING + ref.removeprefix(HEADS))
+            return seen is not None and seen == old
+        return how == "+" or self.goes_forwards(ref, old, new)
+
+    @rule(which=both, how=st.sampled_from(["--all", "--tags"]))
+    def push_many(self, which: int, how: str) -> None:
+        """All or nothing."""
+        clone = self.clones[which]
+        kind = HEADS if how == "--all" else TAGS
+        wanted = {ref: held for ref, held in clone.refs.items() if ref.startswith(kind)}
+        fine = all(self.goes_forwards(ref, self.there.get(ref), wanted[ref]) for ref in wanted)
+        ended = clone.run("push", how, "origin", code=None)
+        if not wanted:
+            assert ended == 1
+        elif not fine:
+            assert ended == LOST
+        else:
+            assert ended == 0
+            self.there.update(wanted)
+            for ref, held in wanted.items():
+                if kind == HEADS:
+                    clone.refs[TRACKING + ref.removeprefix(HEADS)] = held
+
+    @rule(which=both, name=branches)
+    def delete_there(self, which: int, name: str) -> None:
+        clone, ref = self.clones[which], HEADS + name
+        ended = clone.run("push", "--delete", "origin", ref, code=None)
+        if ref not in self.there:
+            assert ended == 1
+        elif name == "main":
+            assert ended == LOST
+        else:
+            assert ended == 0
+            del self.there[ref]
+            clone.refs.pop(TRACKING + name, None)
+
+    @rule(which=both, prune=st.booleans(), force=st.booleans())
+    def fetch(self, which: int, prune: bool, force: bool) -> None:
+        clone = self.clones[which]
+        options = [name for name, on in (("--prune", prune), ("--force", force)) if on]
+        clone.run("fetch", *options, "origin")
+        if prune:
+            gone = [ref for ref in clone.refs if ref.startswith(TRACKING)]
+            for ref in gone:
+                if HEADS + ref.removeprefix(TRACKING) not in self.there:
+                    del clone.refs[ref]
+        for ref, held in self.there.items():
+            if ref.startswith(HEADS):
+                clone.refs[TRACKING + ref.removeprefix(HEADS)] = held
+            elif force or ref not in clone.refs:
+                clone.refs[ref] = held
+
+    # -- what must hold ----------------------------------------------------------------------------
+
+    @invariant()
+    def refs_are_those_of_the_model(self) -> None:
+        if not hasattr(self, "environment"):
+            return
+        assert refs_of(self.bare) == self.there
+        for clone in self.clones:
+            assert refs_of(clone.top / ".treering") == clone.refs
+            live = {name: (clone.top / name).read_bytes() for name in clone.tree}
+            assert live == clone.tree
+
+    @rule()
+    def everything_is_whole(self) -> None:
+        """Each repository passes fsck, and a fresh clone has every tree that the remote's refs
+        lead to."""
+        for top in (self.bare, *(clone.top for clone in self.clones)):
+            assert Clone(top).run("fsck")["whole"]
+        if HEADS + "main" not in self.there:
+            return
+        fresh = Clone(self.folder / "fresh")
+        Clone(self.folder).run("clone", str(self.bare), str(fresh.top))
+        wanted = dict(self.commits[self.there[HEADS + "main"]].tree)
+        try:
+            assert files_of(fresh.top) == wanted
+        finally:
+            shutil.rmtree(fresh.top)
+
+
+def refs_of(path: Path) -> Mapping[str, str]:
+    """Every ref, as the repository itself has it."""
+    repository = Repository(path, threads=1)
+    try:
+        return repository.history.refs()
+    finally:
+        repository.close()
+
+
+def files_of(top: Path) -> Tree:
+    found = (path for path in top.rglob("*") if path.is_file())
+    named = {str(path.relative_to(top)): path.read_bytes() for path in found}
+    return {name: content for name, content in named.items() if not name.startswith(".treering/")}
+
+
+TestTwoClones = TwoClones.TestCase
+TestTwoClones.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
