@@ -266,9 +266,7 @@ def differences(
     shared = {leaf.node for leaf in old_leaves} & {leaf.node for leaf in new_leaves}
     left = _unshared(before, old_leaves, shared)
     right = _unshared(source, new_leaves, shared)
-    for difference in _merge(left, right):
-        if difference.old != difference.new:
-            yield difference
+    yield from _merge(left, right)
 
 
 def _unshared(source: NodeSource, found: list[Child], shared: set[bytes]) -> Iterator[Entry]:
@@ -278,9 +276,12 @@ def _unshared(source: NodeSource, found: list[Child], shared: set[bytes]) -> Ite
 
 
 def _merge(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[EntryDifference]:
+    """Two folders side by side, in name order, less what is the same in both."""
     a, b = next(old, None), next(new, None)
     while a is not None or b is not None:
-        if b is None or (a is not None and a.name < b.name):
+        if a == b:
+            a, b = next(old, None), next(new, None)
+        elif b is None or (a is not None and a.name < b.name):
             assert a is not None
             yield EntryDifference(a.name, a, None)
             a = next(old, None)

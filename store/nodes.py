@@ -16,9 +16,11 @@ Pure; every function may be called from any thread.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, NamedTuple, TypeVar
+from operator import lt
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from .errors import Corrupt
 from .ids import ID_LENGTH, NULL, node_id
@@ -44,6 +46,16 @@ class EntryKind(IntEnum):
     FIFO = 4
     CHARACTER_DEVICE = 5
     BLOCK_DEVICE = 6
+
+
+FILE: Final = int(EntryKind.FILE)
+FOLDER: Final = int(EntryKind.FOLDER)
+"""As plain ints: members of an enum are looked up slowly, and every entry is asked for its kind."""
+
+Id = Annotated[bytes, Meta(min_length=ID_LENGTH, max_length=ID_LENGTH)]
+Owner = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+"""Ranges that msgspec checks while it decodes: ten times faster than Python could."""
 
 
 class LinkGroup(NamedTuple):
@@ -77,23 +89,23 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     name: bytes
-    kind: int
-    mode: int
-    uid: int
-    gid: int
+    kind: Annotated[int, Meta(ge=1, le=6)]
+    mode: Annotated[int, Meta(ge=0, le=0o7777)]
+    uid: Owner
+    gid: Owner
     mtime_ns: int
-    size: int
-    files: int
-    content: bytes
+    size: Count
+    files: Count
+    content: Id
     extras: Extras | None = None
 
     @property
     def is_folder(self) -> bool:
-        return self.kind == EntryKind.FOLDER
+        return self.kind == FOLDER
 
     @property
     def is_file(self) -> bool:
-        return self.kind == EntryKind.FILE
+        return self.kind == FILE
 
     @property
     def kind_name(self) -> str:
@@ -111,10 +123,10 @@ class Child(msgspec.Struct, frozen=True, array_like=True, gc=False):
     entries: their number, files and bytes."""
 
     last: bytes
-    node: bytes
-    entries: int
-    files: int
-    size: int
+    node: Id
+    entries: Annotated[int, Meta(ge=1)]
+    files: Annotated[int, Meta(ge=0)]
+    size: Annotated[int, Meta(ge=0)]
 
 
 class IndexNode(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -187,15 +199,28 @@ def _check_index(node: IndexNode) -> None:
 
 
 def _check_leaf(node: LeafNode) -> None:
-    if len(node.entries) > MAX_LEAF_ENTRIES:
+    entries = node.entries
+    if len(entries) > MAX_LEAF_ENTRIES:
         raise Corrupt("a directory leaf with too many entries")
-    previous = b""
-    for entry in node.entries:
-        if entry.name <= previous:
-            raise Corrupt("directory entries out of order")
-        previous = entry.name
-        check_name(entry.name)
-        _check_entry(entry)
+    _check_names([entry.name for entry in entries])
+    for entry in entries:
+        if entry.kind != FILE or entry.extras is not None or not entry.size or entry.files:
+            _check_entry(entry)
+
+
+def _check_names(names: list[bytes]) -> None:
+    """Corrupt unless they are in order, and each can be one component of a path."""
+    if not all(map(lt, names, names[1:])):
+        raise Corrupt("directory entries out of order")
+    joined = b"/".join(names)
+    if (
+        joined.count(b"/") != max(0, len(names) - 1)
+        or b"\0" in joined
+        or not RESERVED.isdisjoint(names)
+        or max(map(len, names), default=0) > MAX_NAME
+    ):
+        for name in names:
+            check_name(name)
 
 
 def _check_branch(node: BranchNode) -> None:
@@ -206,10 +231,8 @@ def _check_branch(node: BranchNode) -> None:
         if child.last <= previous:
             raise Corrupt("directory children out of order")
         previous = child.last
-        if len(child.node) != ID_LENGTH or child.node == NULL:
+        if child.node == NULL:
             raise Corrupt("a directory child without an id")
-        if child.entries < 1 or child.files < 0 or child.size < 0:
-            raise Corrupt("a directory child with impossible sums")
 
 
 def _check_root(node: RootNode) -> None:
@@ -227,32 +250,27 @@ def valid_block_size(size: int) -> bool:
     return MIN_BLOCK_SIZE <= size <= MAX_BLOCK_SIZE and size & (size - 1) == 0
 
 
+RESERVED: Final = frozenset((b"", b".", b".."))
+
+
 def check_name(name: bytes) -> None:
     """Corrupt unless `name` can be one component of a path: this is what keeps a crafted tree from
     escaping its folder."""
-    if not 1 <= len(name) <= MAX_NAME or b"/" in name or b"\0" in name or name in (b".", b".."):
+    if not 1 <= len(name) <= MAX_NAME or b"/" in name or b"\0" in name or name in RESERVED:
         raise Corrupt(f"an impossible file name: {name[:80]!r}")
 
 
 def _check_entry(entry: Entry) -> None:
     kind = entry.kind
-    if not 1 <= kind <= EntryKind.BLOCK_DEVICE or not 0 <= entry.mode <= 0o7777:
-        raise Corrupt("an entry of unknown kind or mode")
-    if not (0 <= entry.uid < 1 << 32 and 0 <= entry.gid < 1 << 32):
-        raise Corrupt("an entry with an impossible owner")
-    if not 0 <= entry.size < 1 << 63 or not 0 <= entry.files < 1 << 63:
-        raise Corrupt("an entry with an impossible size")
-    if not -(1 << 63) <= entry.mtime_ns < 1 << 64 or len(entry.content) != ID_LENGTH:
-        raise Corrupt("an entry with an impossible time or content")
-    if kind != EntryKind.FOLDER and entry.files:
+    if kind != FOLDER and entry.files:
         raise Corrupt("an entry that is no folder counts files")
-    if (kind == EntryKind.FOLDER) == (entry.content == NULL) and kind != EntryKind.FILE:
+    if (kind == FOLDER) == (entry.content == NULL) and kind != FILE:
         raise Corrupt("an entry whose content does not fit its kind")
-    if kind == EntryKind.FILE and entry.size == 0 and entry.content != NULL:
+    if kind == FILE and entry.size == 0 and entry.content != NULL:
         raise Corrupt("an empty file with content")
     if entry.extras is not None:
         _check_extras(entry, entry.extras)
-    elif kind in (EntryKind.SYMLINK, EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE):
+    elif kind not in (FILE, FOLDER, EntryKind.FIFO):
         raise Corrupt("an entry without its link target or device")
 
 
