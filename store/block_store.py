@@ -93,10 +93,11 @@ class PackFiles:
                 os.close(pack.descriptor)
 
     def _shrink(self) -> None:
-        for name in [name for name, pack in self._open.items() if not pack.users]:
-            if len(self._open) <= MAX_OPEN_PACKS:
+        while len(self._open) > MAX_OPEN_PACKS:
+            idle = next((name for name, pack in self._open.items() if not pack.users), None)
+            if idle is None:
                 return
-            os.close(self._open.pop(name).descriptor)
+            os.close(self._open.pop(idle).descriptor)
 
 
 class _OpenPack:

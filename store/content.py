@@ -191,12 +191,20 @@ def _compare(
 
 
 def _compare_ids(old: bytes, new: bytes, first: int) -> Iterator[BlockDifference]:
-    if old == new:
-        return
-    for start in range(0, max(len(old), len(new)), ID_LENGTH):
-        a, b = old[start : start + ID_LENGTH] or NULL, new[start : start + ID_LENGTH] or NULL
-        if a != b:
-            yield BlockDifference(first + start // ID_LENGTH, a, b)
+    """Compared by halves: equal stretches cost no look at each id."""
+    length = max(len(old), len(new))
+    stack = [(0, 1 << (length // ID_LENGTH - 1).bit_length())] if length else []
+    while stack:
+        start, count = stack.pop()
+        end = start + count * ID_LENGTH
+        a, b = old[start:end], new[start:end]
+        if a == b:
+            continue
+        if count > 1:
+            stack.append((start + count // 2 * ID_LENGTH, count // 2))
+            stack.append((start, count // 2))
+        elif (a or NULL) != (b or NULL):
+            yield BlockDifference(first + start // ID_LENGTH, a or NULL, b or NULL)
 
 
 def _children(side: _Side, subtree: _Subtree, level: int, first: int) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Final, NamedTuple, Union
 
 from blake3 import blake3
@@ -270,9 +271,8 @@ def differences(
 
 
 def _unshared(source: NodeSource, found: list[Child], shared: set[bytes]) -> Iterator[Entry]:
-    for leaf in found:
-        if leaf.node not in shared:
-            yield from load_leaf(source, leaf.node).entries
+    unshared = (leaf.node for leaf in found if leaf.node not in shared)
+    return chain.from_iterable(load_leaf(source, node).entries for node in unshared)
 
 
 def _merge(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[EntryDifference]:

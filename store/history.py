@@ -44,6 +44,8 @@ TAGS: Final = "refs/tags/"
 REMOTES: Final = "refs/remotes/"
 DEFAULT_BRANCH: Final = "main"
 ZERO: Final = "0" * 40
+MAX_KNOWN: Final = 1_000
+"""Commits kept decoded: a walk meets each as a child's parent and then for itself."""
 _CONFIG: Final = {"core.logAllRefUpdates": True, "gc.auto": 0}
 
 
@@ -62,6 +64,7 @@ class History:
         self._objects = path / "objects"
         self._loose = LooseObjects(self._objects)
         self._lock = lock
+        self._known: dict[str, Commit] = {}
         pygit2.settings.owner_validation = False  # the repository's own mode 0700 guards it
         # Not `core.fsyncObjectFiles`, which does the same: stock Git warns that it is deprecated.
         pygit2.settings.enable_fsync_gitdir(True)
@@ -74,10 +77,16 @@ class History:
 
     def commit(self, commit_id: str) -> Commit:
         """The commit with this id. NotFound, or Corrupt when it is no commit of ours."""
+        known = self._known.get(commit_id)
+        if known is not None:
+            return known
         found = self._get(commit_id)
         if not isinstance(found, pygit2.Commit):
             raise NotFound(f"{commit_id[:40]} is not a commit")
-        return self._commit(found)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        made = self._known[commit_id] = self._commit(found)
+        return made
 
     def _get(self, object_id: str) -> pygit2.Object:
         self._loose.check(object_id)
@@ -229,8 +238,12 @@ class History:
     def log(self, wanted: Iterable[str], hidden: Iterable[str] = ()) -> Iterator[Commit]:
         """Commits reachable from `wanted` and not from `hidden`, newest first, children before
         their parents."""
-        for commit_id in self._walk(wanted, hidden, SortMode.TOPOLOGICAL | SortMode.TIME):
+        for commit_id in self.newest_first(wanted, hidden):
             yield self.commit(commit_id)
+
+    def newest_first(self, wanted: Iterable[str], hidden: Iterable[str] = ()) -> Iterator[str]:
+        """Ids of the same commits, in the same order."""
+        return self._walk(wanted, hidden, SortMode.TOPOLOGICAL | SortMode.TIME)
 
     def oldest_first(self, wanted: Iterable[str], hidden: Iterable[str] = ()) -> list[str]:
         """Ids of the same commits, parents before their children."""

@@ -16,6 +16,7 @@ Pure; every function may be called from any thread.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from operator import lt
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -32,6 +33,7 @@ MAX_LEAF_ENTRIES: Final = 1024
 MAX_NAME: Final = 255
 MAX_TARGET: Final = 4095
 FORMAT_VERSION: Final = 1
+RECENT: Final = 64
 CHUNKER_FIXED: Final = "fixed"
 MIN_BLOCK_SIZE: Final = 4096
 MAX_BLOCK_SIZE: Final = 8 << 20
@@ -169,9 +171,11 @@ EMPTY_FOLDER: Final = node_id(encode(LeafNode(())))
 AnyNode = TypeVar("AnyNode", IndexNode, LeafNode, BranchNode, RootNode)
 
 
+@lru_cache(RECENT)
 def decode(plain: bytes) -> Node:
     """The node behind `plain`. Corrupt for anything that is not the one canonical encoding of a
-    well-formed node, whatever the bytes are."""
+    well-formed node, whatever the bytes are. Those of late are remembered: a walk through history
+    meets a node as the new side of one commit, and then as the old side of the next."""
     try:
         node: Node = _decoder.decode(plain)
         if encode(node) != plain:
@@ -204,7 +208,11 @@ def _check_leaf(node: LeafNode) -> None:
         raise Corrupt("a directory leaf with too many entries")
     _check_names([entry.name for entry in entries])
     for entry in entries:
-        if entry.kind != FILE or entry.extras is not None or not entry.size or entry.files:
+        kind = entry.kind
+        plain = (kind == FILE and entry.size and not entry.files) or (
+            kind == FOLDER and entry.content != NULL
+        )
+        if not plain or entry.extras is not None:
             _check_entry(entry)
 
 
