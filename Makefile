@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEBIAN := git rsync strace attr acl e2fsprogs less
 
-.PHONY: help demo test test-long lint bench clean venv typecheck-links debian
+.PHONY: help demo test test-long lint bench bench-history clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test-long  the crash, fuzz and scale runs'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make bench      measure against restic (see docs/performance.md)'
+	@echo 'make bench-history  measure looking through long histories'
 
 # A bare Debian has python3 without venv; install it when we may, else say what is missing.
 $(BIN)/python:
@@ -49,6 +50,9 @@ test-long: $(VENV)/.installed debian
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/run.py
+
+bench-history: $(VENV)/.installed
+	$(BIN)/python tests/benchmarks/history.py
 
 typecheck-links:
 	@mkdir -p .typecheck/treering

@@ -128,6 +128,12 @@ class Context:
             found.append(b"" if raw == b"." else raw)
         return found
 
+    def history_paths(self, paths: tuple[str, ...]) -> list[bytes]:
+        """Like tree_paths, for looking at commits: in a bare repository, relative to their top."""
+        if self.repository and self.top is None:
+            return [os.fsencode(os.path.normpath("/" + path)).strip(b"/") for path in paths]
+        return self.tree_paths(paths)
+
     def commit(self, revision: str) -> Commit:
         """The commit a revision names."""
         return self.repository.history.resolve(revision)

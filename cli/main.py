@@ -19,6 +19,7 @@ from .output import complain, drop_unwritten, flush, open_missing_streams, reade
 from .version import VERSION
 
 COMMANDS: Final = {
+    "blame": "Show which commit last wrote each region of a file.",
     "branch": "List, make, rename and delete branches.",
     "cat": "Print a file of a commit.",
     "clone": "Make a new repository from a remote one.",
@@ -27,6 +28,7 @@ COMMANDS: Final = {
     "diff": "Show what differs between commits, or from one to the work tree.",
     "dump": "Write a commit as a tar archive.",
     "fetch": "Bring commits from a remote.",
+    "find": "Find paths in all of history.",
     "fsck": "Check the repository.",
     "init": "Make a repository.",
     "log": "Show history.",

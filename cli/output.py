@@ -124,6 +124,15 @@ def region_json(region: Region) -> Json:
     return {"offset": region.offset, "length": region.length}
 
 
+def format_day(person: Person) -> str:
+    """The date where the person was: 2026-11-22."""
+    try:
+        zone = timezone(timedelta(minutes=person.offset))
+        return datetime.fromtimestamp(person.time, zone).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return f"@{person.time}"
+
+
 def format_time(person: Person) -> str:
     """As Git prints dates: Sun Nov 22 19:07:22 2026 +0000."""
     zone = timezone(timedelta(minutes=person.offset))

@@ -38,7 +38,7 @@ def command(
     """
     revisions, texts = revisions_and_paths(context, arguments)
     commits = _commits(context, revisions)
-    paths = context.tree_paths(tuple(texts)) if texts else []
+    paths = context.history_paths(tuple(texts)) if texts else []
     style = Style(stat, names, regions)
     if len(commits) == 2:
         changes = changes_between(context.repository, commits[0], commits[1], paths)

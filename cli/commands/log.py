@@ -61,7 +61,7 @@ def command(
     """
     repository = context.repository
     revisions, texts = revisions_and_paths(context, arguments)
-    paths = context.tree_paths(tuple(texts)) if texts else []
+    paths = context.history_paths(tuple(texts)) if texts else []
     found = _range(repository, revisions, everything)
     wanted = Wanted(found, paths, limit, oneline, stat)
     if context.json:

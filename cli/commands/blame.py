@@ -1,0 +1,84 @@
+"""treering blame: which commit last wrote each region of a file."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ...store.errors import InvalidInput
+from ...store.history import Commit
+from ...tracker.blame import Blame, Blamed
+from ..arguments import PATHS, PathsCommand
+from ..blame_bar import bar_lines
+from ..context import Context, common_options, pass_context
+from ..output import Json, commit_json, format_day, path_json, say, say_json
+
+
+@click.command("blame", cls=PathsCommand)
+@click.option("--bar", is_flag=True, help="One bar of the whole file, with a legend.")
+@click.argument("arguments", nargs=-1, metavar="[REV] FILE | REV:FILE | [REV] -- FILE")
+@common_options
+@pass_context
+def command(context: Context, arguments: tuple[str, ...], bar: bool) -> None:
+    """Show for each region of a file the commit that last wrote it: offset+length, commit, date,
+    author, title. A region counts in whole blocks; zeros that take no space are marked as a hole. A
+    rename without a change is followed.
+
+    \b
+    Example:
+      treering blame disk.img
+      treering blame --bar HEAD~3:disk.img
+    """
+    commit, path = _what(context, arguments)
+    repository = context.repository
+    found = Blame(repository.store, repository.history, repository.block_size)(commit, path)
+    if context.json:
+        say_json(_json(commit, path, found))
+    elif bar:
+        for line in bar_lines(found):
+            say(line)
+    else:
+        _say_table(found)
+
+
+def _what(context: Context, arguments: tuple[str, ...]) -> tuple[Commit, bytes]:
+    """The commit and the path that are meant. Without `--` the last argument is the file."""
+    behind = click.get_current_context().meta.get(PATHS)
+    parts = [*arguments, *(behind or [])]
+    alone = behind is None and len(parts) == 1
+    if alone and ":" in parts[0] and not os.path.lexists(context.start / parts[0]):
+        return context.split_revision(parts[0])
+    if not parts or len(parts) > 2 or (behind is not None and len(behind) != 1):
+        raise InvalidInput("blame takes one file", hint="see: treering blame --help")
+    commit = context.commit(parts[0] if len(parts) == 2 else "HEAD")
+    return commit, context.history_paths((parts[-1],))[0]
+
+
+def _say_table(found: list[Blamed]) -> None:
+    places = [f"{region.offset}+{region.length}" for region in found]
+    width = max(map(len, places), default=0)
+    names = max((len(region.commit.author.name) for region in found), default=0)
+    for place, region in zip(places, found, strict=True):
+        author = region.commit.author
+        line = f"{place:<{width}}  {region.commit.short} {format_day(author)}"
+        line += f" {author.name:<{names}}  {region.commit.title}"
+        say(line + ("  (hole)" if region.hole else ""))
+
+
+def _json(commit: Commit, path: bytes, found: list[Blamed]) -> Json:
+    commits = {region.commit.id: region.commit for region in found}
+    return {
+        **path_json(path),
+        "commit": commit.id,
+        "regions": [
+            {
+                "offset": region.offset,
+                "length": region.length,
+                "commit": region.commit.id,
+                "hole": region.hole,
+            }
+            for region in found
+        ],
+        "commits": [commit_json(each) for each in commits.values()],
+    }
