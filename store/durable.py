@@ -7,6 +7,7 @@ is kept. A crash before the rename leaves a file under a name that nothing refer
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -17,6 +18,13 @@ def fsync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def start_writing_back(descriptor: int, offset: int, length: int) -> None:
+    """Let the kernel begin to write out what was written there, so that a later fsync has little to
+    wait for. A hint: Linux starts the pages that are dirty, and drops only those that are not."""
+    if sys.platform == "linux":
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from .durable import fsync_folder, write_all
+from .durable import fsync_folder, start_writing_back, write_all
 from .errors import Corrupt, UnsupportedFormat
 from .ids import ID_LENGTH, KEY_LENGTH, Key, Kind
 from .locking import try_lock
@@ -46,6 +46,9 @@ PACK_SIZE: Final = 64 << 20
 MAX_STORED: Final = 16 << 20
 MAX_ENTRIES: Final = 1 << 24
 WRITE_BUFFER: Final = 1 << 20
+WRITE_BACK: Final = 8 << 20
+"""After so many bytes the disk is set to work: the last packs of a commit are short, and nothing
+else is done while they are fsync-ed."""
 
 
 class Record(NamedTuple):
@@ -89,7 +92,7 @@ class PackWriter:
         self._hasher = blake3()
         self._buffer = memoryview(bytearray(WRITE_BUFFER))
         self._filled = 0
-        self._written = 0
+        self._written = self._handed_over = 0
         self._error: BaseException | None = None
         self.entries: list[FooterEntry] = []
         self._put(FILE_HEADER.pack(MAGIC, VERSION, 0))
@@ -177,6 +180,10 @@ class PackWriter:
         self._hasher.update(content)
         write_all(self._descriptor, content)
         self._written += len(content)
+        waiting = self._written - self._handed_over
+        if waiting >= WRITE_BACK:
+            start_writing_back(self._descriptor, self._handed_over, waiting)
+            self._handed_over = self._written
 
 
 def _create_locked(folder: Path) -> tuple[Path, int]:

@@ -31,7 +31,7 @@ from .read_worker import WorkerSettings
 
 PIECE: Final = 4 << 20
 BATCH_FILES: Final = 128
-MANY_FILES: Final = 500
+MANY_FILES: Final = 256
 MANY_BYTES: Final = 64 << 20
 """From this many small files or bytes on, processes pay for their start of 0.1 s."""
 IN_FLIGHT: Final = 8
@@ -66,6 +66,7 @@ class Batch:
         self.size = 0
         self.left = 0
         self.read: Future[list[SmallFile]] | None = None
+        self._results: list[SmallFile] = []
 
     def start(self, readers: Readers) -> Amount | None:
         """Hand it to the readers; None when that is done."""
@@ -74,6 +75,15 @@ class Batch:
         self.left = len(self.files)
         self.read = readers.read_files(self.files)
         return Amount(self.left, self.size)
+
+    def take(self, position: int) -> SmallFile:
+        """What was read of one of the files, once for each. The future is asked once: asking costs
+        more than all else that is done here with a small file."""
+        if not self._results:
+            assert self.read is not None, "tickets are redeemed in the order they were handed in"
+            self._results = self.read.result()
+        self.left -= 1
+        return self._results[position]
 
 
 class Ticket(NamedTuple):
@@ -187,10 +197,8 @@ class FileReader:
             return self._read_large(batch)
         if batch is self._open_batch:
             self._flush()
-        assert batch.read is not None, "tickets are redeemed in the order they were handed in"
-        small = batch.read.result()[ticket.position]
+        small = batch.take(ticket.position)
         self.unredeemed -= 1
-        batch.left -= 1
         if not batch.left:
             self._active -= 1
             self._start()
