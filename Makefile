@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Most tests wait for processes and disks: a worker for each core.
+PARALLEL := -n auto --dist worksteal
 DEBIAN := git rsync strace attr acl e2fsprogs less
 
 .PHONY: help demo test test-long lint bench bench-history clean venv typecheck-links debian
@@ -43,10 +45,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/python docs/demo.py $(BIN)/treering
 
 test: $(VENV)/.installed debian
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 test-long: $(VENV)/.installed debian
-	TREERING_LONG=1 $(BIN)/pytest -m 'long or not long' --timeout 7200
+	TREERING_LONG=1 $(BIN)/pytest $(PARALLEL) -m 'long or not long' --timeout 7200
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/run.py
