@@ -71,8 +71,7 @@ def test_bar_has_a_letter_for_each_commit(image: Work) -> None:
     assert lines[2].endswith("the beginning")
 
 
-def test_a_merge_takes_each_block_from_the_side_that_has_it(image: Work) -> None:
-    assert image("blame", "HEAD:image", "--json").code == 0
+def test_an_empty_file_has_no_regions(image: Work) -> None:
     image.write("empty", "")
     image.commit("empty")
     assert image("blame", "empty").lines == []
