@@ -30,7 +30,7 @@ FENCE: Final = re.compile(r"```(\w*)\s*")
 LINK: Final = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(#[^)\s]*)?\)")
 VARYING: Final = (
     (re.compile(r"\b\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4} [+-]\d{4}"), "DATE"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "DATE"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?\b"), "DATE"),
     (re.compile(r"\b\d[\d.,]* ?(?:B|[KMGT]iB|s|min|h)\b"), "N"),
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "HEX"),
 )
