@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -24,6 +25,7 @@ COMMANDS: Final = {
     "cat": "Print a file of a commit.",
     "clone": "Make a new repository from a remote one.",
     "commit": "Record the work tree as a snapshot.",
+    "completion": "Print the completion script of a shell.",
     "config": "Read or change settings.",
     "diff": "Show what differs between commits, or from one to the work tree.",
     "dump": "Write a commit as a tar archive.",
@@ -79,6 +81,12 @@ def cli(ctx: click.Context, directory: tuple[str, ...], no_pager: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     open_missing_streams()
+    if "_TREERING_COMPLETE" in os.environ:
+        from .completion import complete  # only here: every command would wait for the import
+
+        with suppress(Exception):
+            complete(cli)
+        sys.exit(0)
     code = run(sys.argv[1:] if arguments is None else arguments)
     drop_unwritten()
     sys.exit(code)

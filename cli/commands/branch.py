@@ -7,6 +7,7 @@ import click
 from ...store.errors import Conflict, InvalidInput, NotFound
 from ...store.head import set_head
 from ...store.history import BRANCHES, REMOTES, RefUpdate
+from ..completion import branches, offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
 from ..refs import check_name, existing, make_ref, move_refs
@@ -25,7 +26,9 @@ from ..upstreams import unset_upstream as unset_upstream_of
     "-u", "--set-upstream-to", "upstream", metavar="REMOTE/BRANCH", help="Follow it from now on."
 )
 @click.option("--unset-upstream", is_flag=True, help="Follow nothing any more.")
-@click.argument("arguments", nargs=-1, metavar="[NAME [REV]]")
+@click.argument(
+    "arguments", nargs=-1, metavar="[NAME [REV]]", shell_complete=offering(branches, revisions)
+)
 @common_options
 @pass_context
 def command(

@@ -6,6 +6,7 @@ import click
 
 from ...store.errors import InvalidInput
 from ...store.quoting import quote_path
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import write
 from ..sizes import parse_size
@@ -14,7 +15,7 @@ from ..sizes import parse_size
 @click.command("cat")
 @click.option("--offset", metavar="SIZE", default="0", help="Begin this far into the file.")
 @click.option("--length", metavar="SIZE", help="Print no more than this.")
-@click.argument("what", metavar="REV:PATH")
+@click.argument("what", metavar="REV:PATH", shell_complete=offering(revisions))
 @common_options
 @pass_context
 def command(context: Context, what: str, offset: str, length: str | None) -> None:

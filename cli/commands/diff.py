@@ -9,6 +9,7 @@ import click
 from ...store.errors import InvalidInput
 from ..arguments import PathsCommand, revisions_and_paths
 from ..changes import Style, changes_between, changes_json, say_changes, style_options
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import say_json
 from ..ranges import compared
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 @click.command("diff", cls=PathsCommand)
 @style_options
-@click.argument("arguments", nargs=-1, metavar="[A [B] | A..B | A...B] [-- PATH...]")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    metavar="[A [B] | A..B | A...B] [-- PATH...]",
+    shell_complete=offering(revisions),
+)
 @common_options
 @pass_context
 def command(

@@ -13,13 +13,14 @@ from typing import BinaryIO
 import click
 
 from ...store.errors import InvalidInput, storage_error
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import say_json, write
 
 
 @click.command("dump")
 @click.option("-o", "--output", metavar="FILE", help="Write into FILE, not to stdout.")
-@click.argument("what", metavar="[REV[:PATH]]", default="HEAD")
+@click.argument("what", metavar="[REV[:PATH]]", default="HEAD", shell_complete=offering(revisions))
 @common_options
 @pass_context
 def command(context: Context, what: str, output: str | None) -> None:

@@ -14,6 +14,7 @@ from ...store.history import Commit
 from ...store.repository import Repository
 from ..arguments import PathsCommand, revisions_and_paths
 from ..commit_text import decorations, full
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..graph import Graph
 from ..output import Json, commit_json, say, say_json
@@ -38,7 +39,12 @@ class Wanted(NamedTuple):
 @click.option(
     "-n", "--max-count", "limit", metavar="N", type=click.IntRange(min=0), help="At most N commits."
 )
-@click.argument("arguments", nargs=-1, metavar="[REV | A..B | A...B] [-- PATH...]")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    metavar="[REV | A..B | A...B] [-- PATH...]",
+    shell_complete=offering(revisions),
+)
 @common_options
 @pass_context
 def command(

@@ -11,6 +11,7 @@ import click
 
 from ...store.nodes import Entry, EntryKind
 from ...store.trees import Located
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, path_json, say, say_json, show_path
 
@@ -28,7 +29,9 @@ TYPES = {
 @click.option("-l", "long", is_flag=True, help="Mode, owner, size and time of each.")
 @click.option("-R", "recursive", is_flag=True, help="What is in the folders, too.")
 @click.option("-z", "zero", is_flag=True, help="Do not quote names; end them with NUL.")
-@click.argument("revision", metavar="[REV[:PATH]]", default="HEAD")
+@click.argument(
+    "revision", metavar="[REV[:PATH]]", default="HEAD", shell_complete=offering(revisions)
+)
 @common_options
 @pass_context
 def command(context: Context, long: bool, recursive: bool, zero: bool, revision: str) -> None:

@@ -7,13 +7,16 @@ import click
 from ...store import trees
 from ..changes import Style, changes_json, changes_of, say_changes, style_options
 from ..commit_text import decorations, full, full_tag, tag_json
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import commit_json, say, say_json
 from . import cat, ls
 
 
 @click.command("show")
-@click.argument("what", metavar="[REV | REV:PATH]", default="HEAD")
+@click.argument(
+    "what", metavar="[REV | REV:PATH]", default="HEAD", shell_complete=offering(revisions)
+)
 @style_options
 @common_options
 @pass_context

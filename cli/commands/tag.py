@@ -11,6 +11,7 @@ import click
 from ...store.errors import InvalidInput
 from ...store.history import TAGS, Commit, History, RefUpdate, Tag
 from ..commit_text import tag_json
+from ..completion import offering, revisions, tags
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
 from ..refs import existing, make_ref, make_tag, move_refs
@@ -44,7 +45,9 @@ class Listed(NamedTuple):
     flag_value=1,
     help="List with N lines of each message (1).",
 )
-@click.argument("arguments", nargs=-1, metavar="[NAME [REV]]")
+@click.argument(
+    "arguments", nargs=-1, metavar="[NAME [REV]]", shell_complete=offering(tags, revisions)
+)
 @common_options
 @pass_context
 def command(
