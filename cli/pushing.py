@@ -238,4 +238,7 @@ def _say(
         nothing = f"{pushed}: up to date on {name}, which had lost {amount(result)}: {lost}"
     verb, sent = ("Would push", "to send") if dry_run else ("Pushed", "sent")
     moved = f"{verb} {count(result.commits, 'commit')} to {name}: {amount(result)} {sent}"
+    if not (result.commits or result.objects):
+        verb = "Would move" if dry_run else "Moved"
+        moved = f"{verb} {count(len(result.moved), 'ref')} on {name}; there was nothing to send"
     say_transfer(context, result, moved, nothing)

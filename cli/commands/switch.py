@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -13,6 +13,9 @@ from ..output import Json, say, say_json
 from ..refs import check_name, move_refs
 from ..sizes import count, format_size
 from ..summary import finish_report, report_json
+
+if TYPE_CHECKING:
+    from ...tracker.restore_plan import Result
 
 
 class _Wish(NamedTuple):
@@ -81,9 +84,7 @@ def command(
         say_json({**document, **report_json(result.report)})
     elif not context.quiet:
         _say(wish, wish.commit, before)
-        if result.files or result.deleted:
-            gone = f", {count(result.deleted, 'name')} deleted" if result.deleted else ""
-            say(f" {count(result.files, 'file')}, {format_size(result.size)} written{gone}")
+        _say_done(result)
     if result.unowned:
         context.notice(f"the owners of {count(result.unowned, 'file')} could not be set")
     finish_report(context, result.report)
@@ -99,6 +100,16 @@ def _say(wish: _Wish, commit: Commit, before: str) -> None:
         say(f"Already on '{wish.name}'")
     else:
         say(f"Switched to branch '{wish.name}'")
+
+
+def _say_done(result: Result) -> None:
+    done = []
+    if result.files:
+        done.append(f"{count(result.files, 'file')}, {format_size(result.size)} written")
+    if result.deleted:
+        done.append(f"{count(result.deleted, 'name')} deleted")
+    if done:
+        say(f" {', '.join(done)}")
 
 
 def _to_head(head: str) -> tuple[str, ...]:

@@ -62,7 +62,9 @@ def test_several_refs_at_once(two: Work, bare: Work) -> None:
 def test_delete(two: Work, bare: Work) -> None:
     two("branch", "side")
     two("push", "--all", "origin")
-    assert "side (deleted)" in two("push", "origin", ":side").out
+    done = two("push", "origin", ":side")
+    assert "side (deleted)" in done.out
+    assert done.lines[0] == "Moved 1 ref on origin; there was nothing to send"
     assert [ref["name"] for ref in two("branch", "-r", "--json").json] == ["origin/main"]
     assert "no 'side' on origin to delete" in two("push", "-d", "origin", "side", code=1).err
     assert "HEAD is on" in two("push", "-d", "origin", "main", code=11).err

@@ -37,6 +37,11 @@ def test_there_and_back_is_what_the_commits_hold(split: Work, tmp_path: Path) ->
     assert fingerprint(split.top) == main
     assert split("status").lines == ["On branch main", "nothing to commit, work tree clean"]
     assert split("switch", "main").lines == ["Already on 'main'"]
+    split.write("one more", "file")
+    split.commit()
+    split("switch", "--detach", "HEAD~1")
+    split("switch", "-")
+    assert split("switch", "--detach", "HEAD~1").lines[1:] == [" 1 name deleted"]
 
 
 def test_uncommitted_changes_elsewhere_are_carried_along(split: Work) -> None:
