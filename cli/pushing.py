@@ -13,6 +13,7 @@ from ..store.remotes.push_plan import Lease, PushUpdate
 from ..store.remotes.refspecs import Refspec, full_name, parse, target_name, words
 from .context import Context
 from .ref_lines import amount, say_documents, say_transfer, transfer_json
+from .refs import move_refs
 from .replication import default_remote, open_remote, remote_url
 from .sizes import count
 from .upstreams import Upstream, configured, set_upstream
@@ -210,8 +211,7 @@ def _track(context: Context, name: str, updates: list[PushUpdate]) -> None:
             moves.append(RefUpdate(local, old, update.commit))
     if moves:
         try:
-            history.update_refs(moves, context.person(hint=False), "push")
-            context.repository.mark_finalized(moves)
+            move_refs(context, moves, "push")
         except Conflict:
             context.notice("another command has moved the remote-tracking branches meanwhile")
 

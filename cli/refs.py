@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..store import ref_moves
 from ..store.errors import Conflict, InvalidInput, NotFound
 from ..store.history import TAGS, RefUpdate, valid_branch
 from .context import Context
@@ -50,9 +51,7 @@ def existing(context: Context, prefix: str, name: str) -> str:
 
 
 def move_refs(context: Context, updates: list[RefUpdate], message: str) -> None:
-    repository = context.repository
-    repository.history.update_refs(updates, context.person(hint=False), message)
-    repository.mark_finalized(updates)
+    ref_moves.move_refs(context.repository, updates, context.person(hint=False), message)
 
 
 def _noun(prefix: str) -> str:

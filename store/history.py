@@ -19,6 +19,7 @@ import pygit2
 from blake3 import blake3
 from pygit2.enums import ObjectType, SortMode
 
+from . import ref_moves
 from .durable import fsync_folder
 from .errors import Conflict, Corrupt, InvalidInput, NotFound, TreeringError, storage_error
 from .git_objects import (
@@ -348,17 +349,16 @@ class History:
     def write_tag(self, name: str, commit_id: str, tagger: Person, message: str) -> str:
         """Write an annotated tag durably; its id. It is garbage until a ref holds that."""
         content = encode_tag(name, commit_id, tagger, message)
-        with self._lock(), _git_errors("writing history"):
-            remove_leftovers(self._path)
-            (made,) = write_objects(self._repo, [(int(ObjectType.TAG), content)])
+        with self.changing() as repo:
+            (made,) = write_objects(repo, [(int(ObjectType.TAG), content)])
             fsync_folder(self._objects)
         return str(made)
 
     def update_refs(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
         """Move refs by compare-and-swap, under one lock: all are compared before any moves, and
-        put back if one cannot be moved. Conflict names the first that has moved."""
-        with self._lock():
-            remove_leftovers(self._path)
+        put back if one cannot be moved; see `ref_moves` for crashes. Conflict names the first that
+        has moved."""
+        with self.changing():
             for update in updates:
                 self._compare(update)
             with _git_errors("moving a ref"):
@@ -367,6 +367,9 @@ class History:
     def _move_all(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
         """Deletions first: `a` makes room for `a/b`."""
         done: list[RefUpdate] = []
+        together = len(updates) > 1
+        if together:
+            ref_moves.begin(self._path, ref_moves.Moves(list(updates), who, message))
         try:
             for update in sorted(updates, key=lambda update: update.new is not None):
                 self._move(update, who, message)
@@ -376,6 +379,26 @@ class History:
                 with suppress(OSError, pygit2.GitError, TreeringError):
                     self._move(RefUpdate(name, new, old), who, "taken back")
             raise
+        finally:
+            if together:
+                ref_moves.end(self._path)
+
+    def _finish_moves(self) -> None:
+        """Make the rest of the moves that a killed process had begun."""
+        left = ref_moves.unfinished(self._path)
+        if left is None:
+            return
+        for update in sorted(left.updates, key=lambda update: update.new is not None):
+            if self.ref(update.name) == update.old:
+                self._move(update, left.who, left.message)
+        ref_moves.end(self._path)
+
+    def settle(self) -> None:
+        """Finish moves of refs that a killed process left half made; does nothing, and takes no
+        lock, where there are none."""
+        if (self._path / ref_moves.FILE).exists():
+            with self.changing():
+                pass
 
     def _compare(self, update: RefUpdate) -> None:
         current = self.ref(update.name)
@@ -388,16 +411,21 @@ class History:
         self._compare(update)
         if update.new is None:
             self._repo.references.delete(update.name)
+            self._sync_folders(update.name)
             return
         self._loose.check(update.new)
         self._repo.set_ident(clean_name(who.name), clean_name(who.email))
         self._repo.create_reference_direct(
             update.name, pygit2.Oid(hex=update.new), True, message=message
         )
-        # libgit2 fsyncs the file, not the folder that names it.
-        folder = (self._path / update.name).parent
+        self._sync_folders(update.name)
+
+    def _sync_folders(self, name: str) -> None:
+        """libgit2 fsyncs the file of a ref, not the folder that names it; it deletes empty ones."""
+        folder = (self._path / name).parent
         while folder != self._path.parent:
-            fsync_folder(folder)
+            if folder.exists():
+                fsync_folder(folder)
             folder = folder.parent
 
     @contextmanager
@@ -405,6 +433,7 @@ class History:
         """libgit2's repository under our lock, for changes that have a module of their own."""
         with self._lock(), _git_errors("writing history"):
             remove_leftovers(self._path)
+            self._finish_moves()
             yield self._repo
 
 

@@ -11,6 +11,7 @@ from ...store.history import BRANCHES, REMOTES, RefUpdate, valid_branch
 from ...store.repository import Repository
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
+from ..refs import move_refs
 from ..upstreams import configured, followers, unset_upstream
 
 
@@ -129,8 +130,7 @@ def remove(context: Context, name: str) -> None:
     prefix = f"{REMOTES}{name}/"
     gone = [RefUpdate(ref, old, None) for ref, old in repository.history.refs(prefix).items()]
     if gone:
-        repository.history.update_refs(gone, context.person(hint=False), "remote remove")
-        repository.mark_finalized(gone)
+        move_refs(context, gone, "remote remove")
     for branch in followers(repository, name):
         unset_upstream(repository, branch)
     for key in repository.config.items():
@@ -162,8 +162,7 @@ def rename(context: Context, old: str, new: str) -> None:
     for branch in followers(repository, old):
         config.set(f"branch.{branch}.remote", new)
     if moves:
-        history.update_refs(moves, context.person(hint=False), "remote rename")
-        repository.mark_finalized(moves)
+        move_refs(context, moves, "remote rename")
 
 
 def _list(context: Context) -> None:

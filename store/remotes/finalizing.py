@@ -16,6 +16,7 @@ from ..closure import ClosureWalk
 from ..errors import Corrupt, NotFound
 from ..history import Commit, Person, RefUpdate
 from ..ids import Key, node_key
+from ..ref_moves import move_refs
 from ..repository import Repository
 from ..trees import load_root
 from .base import MAX_MISSING
@@ -48,8 +49,7 @@ def finalize(
     repository.mark_held(sorted(roots), "whole")
     moves = [update for update in updates if update.old != update.new]
     if moves:
-        history.update_refs(moves, who, "push")
-        repository.mark_finalized(moves)
+        move_refs(repository, moves, who, "push")
     return []
 
 

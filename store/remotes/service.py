@@ -98,6 +98,8 @@ class RepositoryService:
 
     def _refs(self) -> dict[str, str]:
         history = self._repository.history
+        if self._repository.writable:
+            history.settle()
         return history.refs(BRANCHES) | history.refs(TAGS)
 
     def held(self, roots: Sequence[bytes]) -> list[str]:

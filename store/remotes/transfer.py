@@ -16,6 +16,7 @@ from ..errors import Corrupt, InvalidInput, NotFound, RemoteError, UnsupportedFo
 from ..history import TAGS, Commit, History, HistoryObject, Person, RefUpdate
 from ..ids import Key
 from ..progress import SILENT, Progress
+from ..ref_moves import move_refs
 from ..repository import Repository
 from .base import Description, Remote
 from .checking import COMMIT_ID, base_of, valid_ref
@@ -258,8 +259,7 @@ def _fetch(
     plan = settle(repository.history, plan)
     repository.mark_held(roots, "whole")
     if plan.moves:
-        repository.history.update_refs(plan.moves, who, "fetch")
-        repository.mark_finalized(plan.moves)
+        move_refs(repository, plan.moves, who, "fetch")
     return FetchResult(receiver.objects, receiver.bytes, len(commits), plan.moves, plan.rejected)
 
 

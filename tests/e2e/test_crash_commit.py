@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
 from faulting import (
     COMMIT,
     METADATA,
@@ -189,6 +190,57 @@ def kill_push(point: Point, folder: Path) -> None:
 @some_or_all(15)
 def test_a_killed_push_loses_nothing(with_remote: Path, tmp_path: Path, count: int) -> None:
     kill_each(with_remote, ["push"], count, tmp_path, kill_push)
+
+
+SEVERAL = ["push", "origin", "main", "side:new", "+side:old", ":gone"]
+
+
+@pytest.fixture(scope="module")
+def with_branches(with_remote: Path) -> Path:
+    """A case whose next push makes, forces, deletes and forwards branches of the remote."""
+    folder = with_remote.with_name("branches")
+    copy(with_remote, folder)
+    repoint(folder)
+    top = folder / "tree"
+    succeed(top, "branch", "side", "HEAD~2")
+    succeed(top, "push", "origin", "HEAD~1:old", "HEAD~1:gone")
+    return folder
+
+
+def branches(remote: Path) -> dict[str, str]:
+    listed = succeed(remote, "branch", "--json").json()
+    return {ref["name"]: ref["commit"] for ref in listed}
+
+
+def kill_push_of_several(point: Point, folder: Path) -> None:
+    top, remote = folder / "tree", folder / "remote"
+    repoint(folder)
+    new, middle, first = commits(top)
+    before = {"main": middle, "old": middle, "gone": middle}
+    after = {"main": new, "new": first, "old": first}
+    assert branches(remote) == before
+    done = inject(point, KILL, folder, SEVERAL, top)
+    assert done.code in (0, -9), done
+    # Whoever asks the remote for its refs finds all of them moved, or none.
+    shown = succeed(top, "remote", "show", "origin", "--json").json()["refs"]
+    there = {name.removeprefix("refs/heads/"): commit for name, commit in shown.items()}
+    assert there in (before, after)
+    assert done.code != 0 or there == after
+    check_whole(remote)
+    check_whole(top)
+    succeed(top, *(SEVERAL if there == before else SEVERAL[:-1]))
+    assert branches(remote) == after
+    check_whole(remote)
+
+
+@some_or_all(10)
+def test_a_killed_push_of_several_refs_moves_all_or_none(
+    with_branches: Path, tmp_path: Path, count: int
+) -> None:
+    """At the points where the remote's history changes: others are those of any push."""
+    points = points_of(with_branches, SEVERAL, WRITING)
+    points = [point for point in points if point.path.startswith("remote/history/")]
+    each_point(sample(points, count), with_branches, tmp_path / "cases", kill_push_of_several)
 
 
 # -- locks ---------------------------------------------------------------------------------------
