@@ -6,12 +6,13 @@ BIN    := $(VENV)/bin
 PARALLEL := -n auto --dist worksteal
 DEBIAN := git rsync strace attr acl e2fsprogs less
 
-.PHONY: help demo test test-long lint bench bench-history clean venv typecheck-links debian
+.PHONY: help demo docs test test-long lint bench bench-history clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
 	@echo 'make test       install into .venv, then run all but the long tests'
 	@echo 'make test-long  the crash, fuzz and scale runs'
+	@echo 'make docs       write docs/cli.md from the commands'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make bench      measure against restic (see docs/performance.md)'
 	@echo 'make bench-history  measure looking through long histories'
@@ -43,6 +44,9 @@ debian:
 
 demo: $(VENV)/.installed
 	@$(BIN)/python docs/demo.py $(BIN)/treering
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/make_cli.py docs/cli.md
 
 test: $(VENV)/.installed debian
 	$(BIN)/pytest $(PARALLEL)

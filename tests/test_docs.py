@@ -202,6 +202,13 @@ def test_every_command_has_an_example(name: str) -> None:
     assert rest.strip().startswith(f"treering {name}"), text
 
 
+def test_the_reference_says_what_the_commands_say(tmp_path: Path) -> None:
+    made = tmp_path / "cli.md"
+    # In a process of its own: click keeps in a command what the first context made of it.
+    subprocess.run([sys.executable, TOP / "docs" / "make_cli.py", made], check=True)
+    assert (TOP / "docs" / "cli.md").read_text() == made.read_text(), "cli.md is old: make docs"
+
+
 def glossary() -> list[list[str]]:
     """The rows of the glossary's tables, less heads and rulers."""
     lines = prose(TOP / "docs" / "glossary.md")

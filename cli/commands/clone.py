@@ -11,6 +11,7 @@ from ...store.errors import Conflict, NotFound
 from ...store.head import set_head
 from ...store.history import BRANCHES, DEFAULT_BRANCH, REMOTES, RefUpdate
 from ..context import Context, common_options, pass_context
+from ..options import jobs_option
 from ..output import say, say_json
 from ..sizes import count, format_size
 from ..summary import finish_report
@@ -21,7 +22,7 @@ from ..upstreams import Upstream, set_upstream
 @click.option("--bare", is_flag=True, help="Without a work tree.")
 @click.option("--repo", metavar="PATH", help="Keep the repository here, on another disk say.")
 @click.option("-b", "--branch", metavar="BRANCH", help="Restore this one, not the current one.")
-@click.option("--jobs", metavar="N", type=click.IntRange(1, 64), default=4, show_default=True)
+@jobs_option("requests to make")
 @click.argument("url")
 @click.argument("directory", required=False)
 @common_options
