@@ -142,8 +142,11 @@ class History:
         except KeyError as error:
             raise self._unknown(revision) from error
         except (ValueError, pygit2.InvalidSpecError) as error:
-            if "ambiguous" in str(error):
-                raise InvalidInput(f"revision '{revision}' is ambiguous: {error}") from error
+            # Of fewer than four digits libgit2 says that they are ambiguous, whatever there is.
+            if "ambiguous" in str(error) and "too short" not in str(error):
+                raise InvalidInput(
+                    f"revision '{revision}' is ambiguous", hint="write more of its digits"
+                ) from error
             raise self._unknown(revision) from error
         except pygit2.GitError as error:
             raise self._unknown(revision) from error
