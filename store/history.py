@@ -381,10 +381,12 @@ class History:
             for name, old, new, _ in reversed(done):
                 with suppress(OSError, pygit2.GitError, TreeringError):
                     self._move(RefUpdate(name, new, old), who, "taken back")
-            raise
-        finally:
             if together:
                 ref_moves.end(self._path)
+            raise
+        # Ctrl-C, like a kill, leaves the note: the next writer makes the rest.
+        if together:
+            ref_moves.end(self._path)
 
     def _finish_moves(self) -> None:
         """Make the rest of the moves that a killed process had begun."""
