@@ -43,7 +43,7 @@ def command(
 
     \b
     Example:
-      treering clone /mnt/backup/photos photos
+      treering clone ../backup/photos ../photos
     """
     from ...store.remotes.url import resolve
     from ..fetching import FetchRequest, fetch_refs

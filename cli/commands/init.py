@@ -27,8 +27,8 @@ def command(
 
     \b
     Example:
-      treering init
-      treering init --bare /mnt/backup/photos
+      treering init films
+      treering init --bare ../backup/films
     """
     from ...store.repository import Repository
     from ...tracker.work_tree import create_work_tree

@@ -24,7 +24,7 @@ def command(ctx: click.Context, context: Context) -> None:
 
     \b
     Example:
-      treering remote add backup /mnt/backup/photos
+      treering remote add mirror ../backup/photos
     """
     if ctx.invoked_subcommand is None:
         _list(context)

@@ -45,7 +45,7 @@ def command(
     \b
     Example:
       treering restore --source HEAD~1 notes.txt
-      treering restore --source main~5 --target /tmp/old
+      treering restore --source main~5 --target ../old
     """
     from ...tracker.restore import restore_elsewhere, restore_in_place
     from ...tracker.restore_plan import Action, Options

@@ -52,7 +52,7 @@ def command(
     \b
     Example:
       treering switch main
-      treering switch -c experiment HEAD~1
+      treering switch -c another-way HEAD~1
       treering switch -
     """
     from ...store.head import current
