@@ -33,6 +33,27 @@ def test_list_make_and_move(two: Work) -> None:
     assert two("status").lines[0] == "On branch main"
 
 
+def test_verbose_list_of_local_and_remote_branches(two: Work) -> None:
+    two("init", "-q", "--bare", str(two.home / "there"))
+    two("remote", "add", "origin", str(two.home / "there"))
+    two("push", "-q", "-u", "origin", "main")
+    two("branch", "side", "HEAD~1")
+    two.write("a", "three")
+    two.commit("three")
+    third, second, first = (item["commit"][:10] for item in two("log", "--json").json)
+    assert two("branch", "-a", "-v").lines == [
+        f"* main {third} [origin/main: ahead 1] three",
+        f"  side {first} one",
+        f"  remotes/origin/main {second} two",
+    ]
+    assert two("branch", "-r").lines == ["  remotes/origin/main"]
+    assert [item["ref"] for item in two("branch", "-a", "--json").json] == [
+        "refs/heads/main",
+        "refs/heads/side",
+        "refs/remotes/origin/main",
+    ]
+
+
 def test_delete_keeps_what_is_nowhere_else(two: Work) -> None:
     two("branch", "here", "HEAD~1")
     two("branch", "-m", "side")
