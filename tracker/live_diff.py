@@ -1,8 +1,9 @@
 """What differs between a commit and the live tree, in the form that two commits have.
 
 The scan of status says which paths differ; the files among them are read, hashed and compared like
-stored ones, over a source that has their nodes, and the blocks of short ones, in memory. Nothing is
-stored. A new folder is one change: what is in it is not looked at.
+stored ones, over a source that has their nodes in memory, and the blocks of short ones there or, if
+they are many, in a temporary file. Nothing is stored. What is in a new folder is listed as anything
+else that is new is; what the scan leaves out is left out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -39,6 +43,9 @@ from .snapshot import top_entry, xattr_filter
 from .status import StatusScan
 from .unrestored import Unrestored
 
+MAX_KEPT: Final = 32 << 20
+"""Bytes of short files that are held in memory."""
+
 
 class LiveSource:
     """A block store, and before it what was read of live files."""
@@ -46,7 +53,9 @@ class LiveSource:
     def __init__(self, store: BlockStore) -> None:
         self._store = store
         self._nodes: dict[bytes, bytes] = {}
-        self._blocks: dict[bytes, bytes] = {}
+        self._texts = SpooledTemporaryFile(MAX_KEPT)  # noqa: SIM115 - `close` does it
+        self._blocks: dict[bytes, tuple[int, int]] = {}
+        self._end = 0
 
     def put_node(self, plain: bytes) -> NodeId:
         identity = node_id(plain)
@@ -57,8 +66,20 @@ class LiveSource:
         if not any(plain):
             return NULL
         identity = block_id(plain)
-        self._blocks[block_key(identity)] = plain
+        key = block_key(identity)
+        if key not in self._blocks:
+            try:
+                self._texts.seek(self._end)
+                self._texts.write(plain)
+            except OSError as error:
+                raise storage_error("writing a temporary file", error) from error
+            self._blocks[key] = self._end, len(plain)
+            self._end += len(plain)
         return identity
+
+    def close(self) -> None:
+        """Drop what was kept."""
+        self._texts.close()
 
     def node(self, identity: bytes) -> bytes:
         plain = self._nodes.get(identity)
@@ -66,9 +87,10 @@ class LiveSource:
 
     def stream(self, keys: list[bytes]) -> Iterator[Record]:
         for key in keys:
-            plain = self._blocks.get(key)
-            if plain is not None:
-                yield Record(Key(key), CodecId.RAW, len(plain), plain)
+            if key in self._blocks:
+                offset, length = self._blocks[key]
+                self._texts.seek(offset)
+                yield Record(Key(key), CodecId.RAW, length, self._texts.read(length))
         yield from self._store.stream([key for key in keys if key not in self._blocks])
 
     def expand(self, record: Record) -> bytes:
@@ -87,7 +109,7 @@ class LiveDiff:
         self._repository = repository
         self._top = top
         self._base = top_entry(repository, base)
-        self._scan = StatusScan(repository, top, base=base, progress=progress)
+        self._scan = StatusScan(repository, top, base=base, into_new=True, progress=progress)
         self._keep = xattr_filter(repository)
         self._unrestored = Unrestored(repository)
         self.source = LiveSource(repository.store)
@@ -100,7 +122,12 @@ class LiveDiff:
         """What differs, or of it what lies at `paths`, in path order."""
         wanted = list(paths)
         found = sorted(
-            path for item in self._scan.items() if _selected(path := item.path.rstrip(b"/"), wanted)
+            (
+                path
+                for item in self._scan.items()
+                if _selected(path := item.path.rstrip(b"/"), wanted)
+            ),
+            key=lambda path: path.split(b"/"),
         )
         try:
             top = os.open(self._top, FOLDER_FLAGS)
@@ -109,13 +136,16 @@ class LiveDiff:
         self._pool = ThreadPoolExecutor(self._repository.threads, thread_name_prefix="compare")
         try:
             return listed(
-                difference for path in found for difference in self._differences(top, path)
+                difference
+                for path, following in pairwise([*found, b""])
+                for difference in self._differences(top, path, following.startswith(path + b"/"))
             )
         finally:
             self._pool.shutdown(cancel_futures=True)
             os.close(top)
 
-    def _differences(self, top: int, path: bytes) -> Iterator[PathDifference]:
+    def _differences(self, top: int, path: bytes, holds: bool) -> Iterator[PathDifference]:
+        """What differs at a path. `holds`: so does something below it, which comes next."""
         old = self._stored(path)
         try:
             new = self._live(top, path, old)
@@ -124,6 +154,8 @@ class LiveDiff:
         except OSError as error:
             self.report.failed(path, "read", error)
             return
+        if holds and not (old is not None and old.is_folder):
+            new = None  # what is in a new folder stands for it
         yield PathDifference(path, old, new)
         if old is not None and old.is_folder and not (new is not None and new.is_folder):
             yield from trees.differences(self.source, old, None, path + b"/")

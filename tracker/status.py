@@ -2,8 +2,8 @@
 
 The same walk as a commit's, comparing instead of building. Files whose stat fits the state of the
 scan are not read; others are read only when nothing in their stat tells them apart. A new folder is
-one line and not walked. Folders themselves are reported when more than their mtime changed; those
-with new times only are counted.
+one line and not walked, unless `into_new` asks for what is in it. Folders themselves are reported
+when more than their mtime changed; those with new times only are counted.
 """
 
 from __future__ import annotations
@@ -92,16 +92,18 @@ class StatusScan:
         *,
         base: Commit | None = None,
         want_regions: bool = False,
+        into_new: bool = False,
         progress: Progress = SILENT,
     ) -> None:
         self._repository = repository
         self._source = repository.store
         self._top = top
         self._want_regions = want_regions
+        self._into_new = into_new
         self._progress = progress
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
-        self._folders: dict[Slot, Entry] = {}
+        self._folders: dict[Slot, Entry | None] = {}
         self.head = base or head_commit(repository)
         self._unrestored = Unrestored(repository)
         self.report = Report()
@@ -198,6 +200,8 @@ class StatusScan:
                 self._folders[slot] = old
             elif not is_foreign(folder.descriptor, slot.name, slot.info, slot.info.st_dev):
                 yield StatusItem("new" if old is None else "modified", path + b"/", True)
+                if self._into_new and not slot.hollow:
+                    self._folders[slot] = None
             elif old is not None:  # a repository of its own is no part of the tree
                 yield StatusItem("deleted", path, False)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -77,10 +78,11 @@ def _with_work_tree(
         progress.begin("comparing")
         live = LiveDiff(repository, top, base or head_commit(repository), progress)
         changes = live.changes(paths)
-    if context.json:
-        found = changes_json(repository, changes, live.source)
-        say_json({"changes": found, **report_json(live.report)})
-    else:
-        context.page()
-        say_changes(repository, changes, style, live.source)
+    with closing(live.source):
+        if context.json:
+            found = changes_json(repository, changes, live.source)
+            say_json({"changes": found, **report_json(live.report)})
+        else:
+            context.page()
+            say_changes(repository, changes, style, live.source)
     finish_report(context, live.report)

@@ -75,14 +75,9 @@ def test_of_the_work_tree_it_says_what_the_commit_will_change(
     tmp_path_factory: pytest.TempPathFactory, before: dict[str, bytes], after: dict[str, bytes]
 ) -> None:
     work = new_work(tmp_path_factory.mktemp("diff"))
-    (work.top / "d" / "e").mkdir(parents=True)  # a new folder would be one change
-    for name, content in before.items():
-        work.write(name, content)
+    put(work, before)
     work.commit("one", "--allow-empty")
-    for name in before.keys() - after.keys():
-        (work.top / name).unlink()
-    for name, content in after.items():
-        work.write(name, content)
+    put(work, after)
     live = [shown(change) for change in work("diff", "--json").json["changes"]]
     text = work("diff", "--regions").out
     work.commit("two", "--allow-empty")
@@ -216,6 +211,52 @@ def test_work_tree_of_a_bare_repository(work: Work, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     work("init", "--bare", str(bare))
     assert "is bare" in work("diff", cwd=bare, code=2).err
+
+
+def test_what_is_in_a_new_folder(edited: Work) -> None:
+    for name in ("new/skip.tmp", "new/only/skip.tmp", "new/inner/x", "new.txt"):
+        edited.write(name, b"beside\n")
+    edited.write("new/deep/text", b"words\n")
+    edited.write("new/disk", bytes(range(256)) * 4096)
+    edited.write("new/.treeringignore", b"*.tmp\n")
+    edited("init", "-q", cwd=edited.top / "new" / "inner")
+    os.symlink("/etc", edited.top / "new" / "link")
+    (edited.top / "kept").unlink()
+    edited.write("kept/moved", b"kept\n")
+    names = [
+        "R\tkept\tkept/moved",
+        "A\tnew/.treeringignore",
+        "A\tnew/deep/text",
+        "A\tnew/disk",
+        "A\tnew/link",
+        "A\tnew/only/",
+        "A\tnew.txt",
+    ]
+    found = edited("diff", "--name-status")
+    assert found.lines == names
+    assert "new/inner: left out: a repository of its own" in found.err
+    assert edited("diff", "--name-status", "--", "new/deep").lines == ["A\tnew/deep/text"]
+    patch = edited("diff", "--", "new/deep", "new/disk").out
+    assert "--- /dev/null\n+++ b/new/deep/text\n@@ -0,0 +1 @@\n+words\n" in patch
+    assert "0+1048576 new/disk\n" in patch
+    assert "A\tnew/deep/text" in edited("diff", "HEAD~1", "--name-status").lines
+    edited.commit("three")
+    assert edited("diff", "HEAD~1", "HEAD", "--name-status").lines == names
+    assert "A\tnew/deep/text" in edited("diff", "HEAD~1", "--name-status").lines
+
+
+def test_a_mount_point_in_a_new_folder_is_empty(edited: Work) -> None:
+    assert os.geteuid() == 0, "this test needs root, to mount"
+    inside = edited.top / "new" / "mounted"
+    inside.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", inside], check=True)
+    try:
+        edited.write("new/mounted/file", b"x")
+        found = edited("diff", "--name-status")
+    finally:
+        subprocess.run(["umount", inside], check=True)
+    assert found.lines == ["A\tnew/mounted/"]
+    assert "new/mounted: left empty: a mount point" in found.err
 
 
 def test_nothing_that_is_equal_is_read(edited: Work, tmp_path: Path) -> None:
