@@ -69,6 +69,25 @@ def tags(context: Context, word: str) -> Iterator[str]:
     return _below(context, TAGS, word)
 
 
+def local_refs(context: Context, word: str) -> Iterator[str]:
+    """What can be pushed."""
+    yield from branches(context, word)
+    yield from tags(context, word)
+
+
+def remote_refs(context: Context, word: str) -> Iterator[str]:
+    """What can be fetched, as far as it is known here: the branches of all remotes."""
+    from ..store.history import REMOTES
+
+    names = {ref.split("/", 3)[3] for ref in context.repository.history.refs(REMOTES)}
+    return (name for name in sorted(names) if name.startswith(word))
+
+
+def files(context: Context, word: str) -> Iterator[str]:
+    """Nothing of ours: the shell offers the files it sees."""
+    return iter(())
+
+
 def _below(context: Context, prefix: str, word: str) -> Iterator[str]:
     names = (ref.removeprefix(prefix) for ref in context.repository.history.refs(prefix))
     return (name for name in sorted(names) if name.startswith(word))

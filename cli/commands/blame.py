@@ -11,13 +11,19 @@ from ...store.history import Commit
 from ...tracker.blame import Blame, Blamed
 from ..arguments import PATHS, PathsCommand
 from ..blame_bar import bar_lines
+from ..completion import files, offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, commit_json, format_day, path_json, say, say_json
 
 
 @click.command("blame", cls=PathsCommand)
 @click.option("--bar", is_flag=True, help="One bar of the whole file, with a legend.")
-@click.argument("arguments", nargs=-1, metavar="[REV] FILE | REV:FILE | [REV] -- FILE")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    metavar="[REV] FILE | REV:FILE | [REV] -- FILE",
+    shell_complete=offering(revisions, files),
+)
 @common_options
 @pass_context
 def command(context: Context, arguments: tuple[str, ...], bar: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ...store.errors import InvalidInput, NotFound
+from ..completion import offering, remote_refs, remotes
 from ..context import Context, common_options, pass_context
 from ..options import jobs_option
 
@@ -16,8 +17,8 @@ from ..options import jobs_option
 @click.option("-f", "--force", is_flag=True, help="Move tags and own branches that differ, too.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would move; bring nothing.")
 @jobs_option("requests to make")
-@click.argument("remote", required=False)
-@click.argument("refs", nargs=-1, metavar="[REF]...")
+@click.argument("remote", required=False, shell_complete=offering(remotes))
+@click.argument("refs", nargs=-1, metavar="[REF]...", shell_complete=offering(remote_refs))
 @common_options
 @pass_context
 def command(

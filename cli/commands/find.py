@@ -11,6 +11,8 @@ import click
 from ...store.errors import NotFound
 from ...tracker.find import Find, Found
 from ...tracker.glob import Glob
+from .. import completion
+from ..completion import offering
 from ..context import Context, common_options, pass_context
 from ..output import Json, format_day, path_json, say, say_json, show_path
 from ..sizes import format_size
@@ -20,7 +22,9 @@ from ..sizes import format_size
 @click.option("-z", "zero", is_flag=True, help="Do not quote paths; end lines with NUL.")
 @click.option("--all", "everything", is_flag=True, help="All refs and HEAD, also with a REV.")
 @click.argument("pattern")
-@click.argument("revisions", nargs=-1, metavar="[REV...]")
+@click.argument(
+    "revisions", nargs=-1, metavar="[REV...]", shell_complete=offering(completion.revisions)
+)
 @common_options
 @pass_context
 def command(

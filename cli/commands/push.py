@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ...store.errors import InvalidInput
+from ..completion import local_refs, offering, remotes
 from ..context import Context, common_options, pass_context
 from ..options import jobs_option
 
@@ -34,8 +35,8 @@ class PushCommand(click.Command):
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would move; send nothing.")
 @click.option("--atomic", is_flag=True, help="All refs or none. It is always so.")
 @jobs_option("packs to send")
-@click.argument("remote", required=False)
-@click.argument("refs", nargs=-1, metavar="[REF]...")
+@click.argument("remote", required=False, shell_complete=offering(remotes))
+@click.argument("refs", nargs=-1, metavar="[REF]...", shell_complete=offering(local_refs))
 @common_options
 @pass_context
 def command(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ...store.errors import InvalidInput
+from ..completion import files, offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, path_json, say, say_json, show_path, tell
 from ..sizes import count, format_size
@@ -15,14 +16,21 @@ from ..summary import finish_report, report_json
 
 
 @click.command("restore")
-@click.option("--source", "revision", metavar="REV", default="HEAD", show_default=True)
+@click.option(
+    "--source",
+    "revision",
+    metavar="REV",
+    default="HEAD",
+    show_default=True,
+    shell_complete=offering(revisions),
+)
 @click.option("--target", metavar="DIR", help="Restore into DIR instead of the work tree.")
 @click.option("--delete", is_flag=True, help="Delete what is not in the commit.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--force", is_flag=True, help="Overwrite uncommitted changes.")
 @click.option("--no-sparse", is_flag=True, help="Write all-zero blocks instead of leaving holes.")
 @click.option("-z", "zero", is_flag=True, help="Do not quote names.")
-@click.argument("paths", nargs=-1)
+@click.argument("paths", nargs=-1, shell_complete=offering(files))
 @common_options
 @pass_context
 def command(

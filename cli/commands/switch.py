@@ -8,6 +8,7 @@ import click
 
 from ...store.errors import Conflict, InvalidInput, NotFound, TreeringError
 from ...store.history import BRANCHES, REMOTES, TAGS, Commit, RefUpdate
+from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
 from ..refs import check_name, move_refs
@@ -36,7 +37,12 @@ class _Wish(NamedTuple):
 @click.option("-c", "--create", metavar="NEW", help="Make the branch NEW, here or at REV.")
 @click.option("--detach", is_flag=True, help="Go to a commit, on no branch.")
 @click.option("-f", "--force", is_flag=True, help="Give up uncommitted changes in the way.")
-@click.argument("target", metavar="[BRANCH | REV | -]", required=False)
+@click.argument(
+    "target",
+    metavar="[BRANCH | REV | -]",
+    required=False,
+    shell_complete=offering(revisions),
+)
 @common_options
 @pass_context
 def command(

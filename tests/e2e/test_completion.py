@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from live_trees import PROGRAM, Work, environment
@@ -46,6 +47,24 @@ def test_bash(named: Work) -> None:
     assert in_bash(named, "treering", "cat", "main:fo") == ["main:folder/"]
     assert in_bash(named, "treering", "cat", "main:folder/") == ["main:folder/inside"]
     assert in_bash(named, "treering", "cat", "nothing:fo") == []
+
+
+def test_remotes_and_what_travels(named: Work, tmp_path: Path) -> None:
+    named("init", "-q", "--bare", str(tmp_path / "bare"))
+    named("remote", "add", "backup", str(tmp_path / "bare"))
+    named("push", "-q", "backup", "feature:theirs")
+    assert in_bash(named, "treering", "push", "ba") == ["backup"]
+    assert in_bash(named, "treering", "push", "backup", "main", "f") == ["feature"]
+    assert in_bash(named, "treering", "push", "backup", "v") == ["v1"]
+    assert in_bash(named, "treering", "fetch", "ba") == ["backup"]
+    assert in_bash(named, "treering", "fetch", "backup", "") == ["theirs"]
+
+
+def test_revisions_where_they_are_taken(named: Work) -> None:
+    assert in_bash(named, "treering", "switch", "fea") == ["feature"]
+    assert in_bash(named, "treering", "restore", "--source", "fea") == ["feature"]
+    assert in_bash(named, "treering", "blame", "main:folder/") == ["main:folder/inside"]
+    assert in_bash(named, "treering", "find", "*.jpg", "v1..ma") == ["v1..main"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
