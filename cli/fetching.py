@@ -15,6 +15,7 @@ from .context import Context
 from .ref_lines import amount, say_documents, say_transfer, transfer_json
 from .replication import open_remote, remote_url
 from .sizes import count
+from .summary import SHOWN
 
 if TYPE_CHECKING:
     from ..store.remotes.transfer import FetchResult
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """What was asked for on the command line. `bare`: branches keep their names."""
+    """What was asked for on the command line. `bare`: branches keep their names. Nothing is brought
+    from a remote that lacks the branch `needed`."""
 
     refs: tuple[str, ...] = ()
     tags: bool = False
@@ -30,6 +32,7 @@ class FetchRequest:
     force: bool = False
     dry_run: bool = False
     bare: bool = False
+    needed: str | None = None
     jobs: int = 4
 
 
@@ -65,6 +68,8 @@ def _updates(
     context: Context, name: str, theirs: Mapping[str, str], request: FetchRequest, prefix: str
 ) -> list[FetchUpdate]:
     found = []
+    if request.needed is not None and request.needed not in theirs:
+        raise _lacks(name, theirs, request.needed)
     if not request.refs:
         branches = sorted(ref for ref in theirs if ref.startswith(BRANCHES))
         found = [FetchUpdate(ref, prefix + ref.removeprefix(BRANCHES)) for ref in branches]
@@ -75,6 +80,13 @@ def _updates(
     if request.force:
         found = [update._replace(force=True) for update in found]
     return found
+
+
+def _lacks(name: str, theirs: Mapping[str, str], needed: str) -> NotFound:
+    there = sorted(ref.removeprefix(BRANCHES) for ref in theirs if ref.startswith(BRANCHES))
+    known = ", ".join(there[:SHOWN]) + (", ..." if len(there) > SHOWN else "")
+    hint = f"it has: {known}" if there else "it has no branches yet"
+    return NotFound(f"there is no branch '{needed.removeprefix(BRANCHES)}' on {name}", hint=hint)
 
 
 def _tags(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..store.history import BRANCHES, REMOTES
 from ..store.quoting import quote_path
@@ -11,8 +11,11 @@ from ..store.root_record import Change
 from ..tracker.report import Report
 from . import exits
 from .context import Context
-from .output import Json, path_json, tell
+from .output import Json, path_json, say, tell
 from .sizes import count, format_size
+
+if TYPE_CHECKING:
+    from ..tracker.restore_plan import Result
 
 SHOWN = 10
 
@@ -44,6 +47,17 @@ def finish_report(context: Context, report: Report, new_sockets: int = 0) -> Non
         tell(f"treering: warning: {quote_path(problem.path)}: {problem.what}")
     if report.problem_count > len(shown):
         tell(f"treering: warning: and {report.problem_count - len(shown)} more")
+
+
+def say_moved(result: Result) -> None:
+    """What a move wrote and deleted, unless it was nothing."""
+    done = []
+    if result.files:
+        done.append(f"{count(result.files, 'file')}, {format_size(result.size)} written")
+    if result.deleted:
+        done.append(f"{count(result.deleted, 'name')} deleted")
+    if done:
+        say(f" {', '.join(done)}")
 
 
 def report_json(report: Report) -> Json:

@@ -53,11 +53,13 @@ def begin(
     commit: str,
     *,
     force: bool = False,
+    rescue: str = "",
     progress: Progress = SILENT,
 ) -> Result:
     """Do a move, to this commit, whose log stays until `end`: the caller moves HEAD between. The
     commit lock is held. Conflict, before anything was changed, when changes that are not committed
-    would be lost; StorageError when something could not be done, and the log stays."""
+    would be lost, with `rescue` as the hint; StorageError when something could not be done, and
+    the log stays."""
     descriptor = _open(top)
     try:
         state = ScanState(repository.catalog, top)
@@ -65,7 +67,7 @@ def begin(
         assert new is not None
         progress.begin("comparing")
         found = check(repository, state, descriptor, old, new)
-        _refuse(found, force)
+        _refuse(found, force, rescue)
         equal, spared = tuple(sorted(found.equal)), tuple(sorted(found.spared))
         move = move._replace(equal=equal, spared=spared)
         restore_log.begin(repository, restore_log.Restore(commit, (), False, (), move))
@@ -107,7 +109,7 @@ def _top_of(repository: Repository, root: bytes) -> Entry | None:
     return trees.load_root(repository.store, root).top if root else None
 
 
-def _refuse(found: Findings, force: bool) -> None:
+def _refuse(found: Findings, force: bool, rescue: str) -> None:
     if found.never:
         raise Conflict(
             f"in the way, and never deleted: {_names(found.never)}",
@@ -116,7 +118,7 @@ def _refuse(found: Findings, force: bool) -> None:
     if found.conflicts and not force:
         raise Conflict(
             f"uncommitted changes would be lost: {_names(found.conflicts)}",
-            hint="commit them, or give them up with --force",
+            hint=rescue,
         )
 
 

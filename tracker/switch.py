@@ -1,4 +1,5 @@
-"""A switch: the work tree moved to another commit, and then HEAD to its branch, or detached.
+"""A switch: the work tree moved to another commit, and then HEAD to its branch, or detached. A pull
+is one to the same branch, which moves between the two.
 
 One that was interrupted is finished by the same switch, and undone by one to where HEAD still is.
 """
@@ -20,12 +21,15 @@ from .snapshot import head_commit
 
 class Goal(NamedTuple):
     """Where to: HEAD's new value (a full ref name, or a commit id to be detached at) and its
-    commit. `again` and `back` are the arguments that finish and undo the switch."""
+    commit. `again` and `back` are the arguments that finish and undo the move, whose name is
+    `verb`; `rescue` says what to do about changes that would be lost."""
 
     head: str
     commit: Commit
     again: tuple[str, ...]
     back: tuple[str, ...]
+    verb: str = "switch"
+    rescue: str = "commit them, or give them up with --force"
 
 
 def switch(
@@ -35,25 +39,35 @@ def switch(
     who: Person,
     *,
     force: bool = False,
+    ready: Callable[[], None] = lambda: None,
     make_branch: Callable[[], None] = lambda: None,
     progress: Progress = SILENT,
 ) -> Result:
-    """Move the work tree to the goal. `make_branch` runs when the tree is durable and before HEAD
-    moves. Conflict when changes would be lost, or when another switch is not finished."""
-    with repository.lock("commit", "a switch"):
+    """Move the work tree to the goal. `ready` runs under the lock and may refuse; `make_branch`
+    when the tree is durable, before HEAD moves. Conflict when changes would be lost, or when
+    another switch is not finished."""
+    with repository.lock("commit", f"a {goal.verb}"):
+        ready()
         result = _resume(repository, top, goal, progress)
         if result is None:
             head = head_commit(repository)
             plan = restore_log.Move(
-                "switch",
+                goal.verb,
                 head.root if head else b"",
                 goal.commit.root,
                 goal.head,
                 goal.again,
                 goal.back,
             )
-            commit = goal.commit.id
-            result = move.begin(repository, top, plan, commit, force=force, progress=progress)
+            result = move.begin(
+                repository,
+                top,
+                plan,
+                goal.commit.id,
+                force=force,
+                rescue=goal.rescue,
+                progress=progress,
+            )
         make_branch()
         if current(repository.history) != goal.head:
             set_head(repository.history, goal.head, who)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
@@ -12,11 +12,8 @@ from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
 from ..refs import check_name, move_refs
-from ..sizes import count, format_size
-from ..summary import finish_report, report_json
-
-if TYPE_CHECKING:
-    from ...tracker.restore_plan import Result
+from ..sizes import count
+from ..summary import finish_report, report_json, say_moved
 
 
 class _Wish(NamedTuple):
@@ -90,7 +87,7 @@ def command(
         say_json({**document, **report_json(result.report)})
     elif not context.quiet:
         _say(wish, wish.commit, before)
-        _say_done(result)
+        say_moved(result)
     if result.unowned:
         context.notice(f"the owners of {count(result.unowned, 'file')} could not be set")
     finish_report(context, result.report)
@@ -106,16 +103,6 @@ def _say(wish: _Wish, commit: Commit, before: str) -> None:
         say(f"Already on '{wish.name}'")
     else:
         say(f"Switched to branch '{wish.name}'")
-
-
-def _say_done(result: Result) -> None:
-    done = []
-    if result.files:
-        done.append(f"{count(result.files, 'file')}, {format_size(result.size)} written")
-    if result.deleted:
-        done.append(f"{count(result.deleted, 'name')} deleted")
-    if done:
-        say(f" {', '.join(done)}")
 
 
 def _to_head(head: str) -> tuple[str, ...]:

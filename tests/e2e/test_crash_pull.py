@@ -1,0 +1,78 @@
+"""kill -9 at any system call of a pull: the same pull finishes it, going back undoes it, and what
+is not committed is there in both cases."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from faulting import (
+    METADATA,
+    WRITING,
+    Point,
+    check_next_commit,
+    check_whole,
+    commits,
+    copy,
+    each_point,
+    inject,
+    points_of,
+    read_tree,
+    repoint,
+    sample,
+    some_or_all,
+    succeed,
+    treering,
+    write,
+)
+
+PULL = ["pull"]
+
+
+def prepare(one: Path, two: Path, folder: Path) -> Path:
+    """`remote` with two commits, `tree` a clone from when there was one; something uncommitted."""
+    folder.mkdir()
+    top = folder / "tree"
+    copy(two / "tree", folder / "remote")
+    succeed(folder, "clone", str(one / "tree"), "tree")
+    repoint(folder)
+    write(top / "mine", b"not committed")
+    write(top / "sub" / "deep" / "mine", b"not committed")
+    with (top / "sparse").open("r+b") as file:
+        file.write(b"not committed")
+    (top / "many" / "005").unlink()
+    return folder
+
+
+def kill_pull(point: Point, folder: Path) -> None:
+    repoint(folder)
+    top = folder / "tree"
+    before = read_tree(top)
+    copy(top, folder / "whole")
+    succeed(folder / "whole", *PULL)
+    wanted, history = read_tree(folder / "whole"), commits(folder / "whole")
+    done = inject(point, "signal=SIGKILL", folder, PULL, top)
+    assert done.code in (0, -9), done
+    check_whole(top)
+    pending = (top / ".treering" / "tracker" / "restore").exists()
+    if pending:
+        refused = treering(top, "commit", "-m", "must not be")
+        assert refused.code == 11 and "treering pull origin main" in refused.err, refused
+    else:
+        assert (read_tree(top), commits(top)) in ((before, history[1:]), (wanted, history))
+    if pending and zlib.crc32(repr(point).encode()) % 2:
+        succeed(top, "switch", "main")
+        there = commits(top) == history  # the branch had moved: the switch is to the new commit
+        assert read_tree(top) == (wanted if there else before)
+    succeed(top, *PULL)
+    assert (read_tree(top), commits(top)) == (wanted, history)
+    check_next_commit(top, folder / "out")
+
+
+@some_or_all(12)
+def test_a_killed_pull_is_finished_or_undone(
+    one_commit: Path, two_commits: Path, tmp_path: Path, count: int
+) -> None:
+    template = prepare(one_commit, two_commits, tmp_path / "template")
+    points = points_of(template, PULL, [*WRITING, *METADATA])
+    each_point(sample(points, count), template, tmp_path / "cases", kill_pull)
