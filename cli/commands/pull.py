@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..completion import offering, remote_refs, remotes
 from ..context import Context, common_options, pass_context
 from ..options import jobs_option
 from ..output import Json, say, say_json
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 @click.command("pull")
 @jobs_option("requests to make")
-@click.argument("remote", required=False)
-@click.argument("branch", required=False)
+@click.argument("remote", required=False, shell_complete=offering(remotes))
+@click.argument("branch", required=False, shell_complete=offering(remote_refs))
 @common_options
 @pass_context
 def command(context: Context, jobs: int, remote: str | None, branch: str | None) -> None:

@@ -58,6 +58,7 @@ def test_remotes_and_what_travels(named: Work, tmp_path: Path) -> None:
     assert in_bash(named, "treering", "push", "backup", "v") == ["v1"]
     assert in_bash(named, "treering", "fetch", "ba") == ["backup"]
     assert in_bash(named, "treering", "fetch", "backup", "") == ["theirs"]
+    assert in_bash(named, "treering", "pull", "backup", "") == ["theirs"]
 
 
 def test_revisions_where_they_are_taken(named: Work) -> None:
