@@ -20,6 +20,7 @@ from ..sizes import parse_size
 @pass_context
 def command(context: Context, what: str, offset: str, length: str | None) -> None:
     """Print a file as it was in a commit, or a part of it: only the blocks of that part are read.
+    block:HEX, with 7 or more digits of its id, prints one block.
 
     \b
     Example:
@@ -27,16 +28,14 @@ def command(context: Context, what: str, offset: str, length: str | None) -> Non
       treering cat --offset 1GiB --length 4KiB HEAD:disk.img
     """
     from ...store import trees
+    from ..object_names import place_of
 
     if ":" not in what:
         raise InvalidInput(f"'{what}' names no path", hint="write it as REV:PATH, like HEAD:notes")
-    commit, path = context.split_revision(what)
-    store = context.repository.store
-    root = trees.load_root(store, commit.root)
-    entry = trees.lookup(store, root.top, path)
+    entry, path, block_size = place_of(context, what)
     if not entry.is_file:
         raise InvalidInput(f"{quote_path(path)} is not a file", hint="see: treering ls REV:PATH")
     start = min(parse_size(offset), entry.size)
     count = parse_size(length) if length is not None else None
-    for piece in trees.read_file(store, entry, root.block_size, start, count):
+    for piece in trees.read_file(context.repository.store, entry, block_size, start, count):
         write(piece)

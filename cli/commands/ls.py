@@ -35,7 +35,8 @@ TYPES = {
 @common_options
 @pass_context
 def command(context: Context, long: bool, recursive: bool, zero: bool, revision: str) -> None:
-    """List a folder of a commit: the top one, or PATH.
+    """List a folder of a commit: the top one, or PATH. root:HEX[:PATH] and node:HEX, with 7 or more
+    digits of the id of a root or a folder's node, list that.
 
     \b
     Example:
@@ -60,10 +61,10 @@ def command(context: Context, long: bool, recursive: bool, zero: bool, revision:
 
 def _listing(context: Context, revision: str, recursive: bool) -> Iterator[Located]:
     from ...store import directories, trees
+    from ..object_names import place_of
 
-    commit, path = context.split_revision(revision)
+    entry, path, _ = place_of(context, revision)
     store = context.repository.store
-    entry = trees.lookup(store, trees.load_root(store, commit.root).top, path)
     if not entry.is_folder:
         yield Located(path, entry)
         return

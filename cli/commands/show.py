@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from ...store import trees
 from ..changes import Style, changes_json, changes_of, say_changes, style_options
 from ..commit_text import decorations, full, full_tag, tag_json
 from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
+from ..object_names import place_of
 from ..output import commit_json, say, say_json
 from . import cat, ls
 
@@ -55,10 +55,7 @@ def command(
 
 
 def _show_path(ctx: click.Context, context: Context, what: str) -> None:
-    commit, path = context.split_revision(what)
-    store = context.repository.store
-    entry = trees.lookup(store, trees.load_root(store, commit.root).top, path)
-    if entry.is_folder:
+    if place_of(context, what).entry.is_folder:
         ctx.invoke(ls.command, revision=what)
     else:
         ctx.invoke(cat.command, what=what, offset="0", length=None)
