@@ -20,6 +20,7 @@ CODES: Final[tuple[tuple[type[errors.TreeringError], int], ...]] = (
     (errors.NoRepository, NO_REPOSITORY),
     (errors.Conflict, CONFLICT),
     (errors.Corrupt, CORRUPT),
+    (errors.LostObject, CORRUPT),
     (errors.UnsupportedFormat, UNSUPPORTED),
     (errors.InvalidInput, USAGE),
     (errors.TreeringError, FAILED),

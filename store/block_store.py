@@ -15,7 +15,7 @@ from typing import Final
 
 from .block_index import BlockIndex, Location
 from .codec import Codec
-from .errors import Corrupt, NotFound, StorageError, storage_error
+from .errors import Corrupt, LostObject, StorageError, storage_error
 from .ids import Key, block_key, key_name, node_key, object_id
 from .packfile import (
     RECORD_HEADER,
@@ -159,7 +159,7 @@ class BlockStore:
         return self.get(block_key(identity))
 
     def get(self, key: bytes) -> bytes:
-        """The verified plain bytes of one object. NotFound when it is absent, Corrupt when bad."""
+        """The verified plain bytes of one object. LostObject when absent, Corrupt when bad."""
         return self.expand(self.record(key))
 
     def record(self, key: bytes) -> Record:
@@ -211,12 +211,15 @@ class BlockStore:
             hint="see what it belongs to with: treering fsck --read-data",
         )
 
-    def _absent(self, key: bytes) -> NotFound:
-        return NotFound(f"{key_name(key)[:18]} is not in this repository")
+    def _absent(self, key: bytes) -> LostObject:
+        return LostObject(
+            f"{key_name(key)[:18]} is not in this repository",
+            hint="see what lacks it with: treering fsck",
+        )
 
     def stream(self, keys: Sequence[bytes]) -> Iterator[Record]:
         """The records of `keys` in the order in which they lie on disk, near ones read at once.
-        NotFound for the first that is absent."""
+        LostObject for the first that is absent."""
         located: list[tuple[int, int, bytes, Location]] = []
         for key, location in zip(keys, self.index.locate(keys), strict=True):
             if location is None:

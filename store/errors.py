@@ -26,6 +26,10 @@ class NotFound(TreeringError):
     """A revision, path, object or remote that does not exist."""
 
 
+class LostObject(NotFound):
+    """An object that this repository should have: never stored, or found bad and dropped."""
+
+
 class NoRepository(TreeringError):
     """There is no repository here."""
 
