@@ -31,7 +31,8 @@ def bar_lines(found: list[Blamed]) -> Iterator[str]:
     commits = {region.commit.id: region.commit for region in found}
     for region in found:
         sizes[HOLE if region.hole else region.commit.id] += region.length
-    letters = _letters(commits, sizes)
+    ranks = {region.commit.id: region.rank for region in found}
+    letters = _letters(ranks, sizes)
     width = max(10, min(shutil.get_terminal_size().columns, WIDEST) - 2)
     yield "[" + "".join(map(_paint, _columns(found, letters, width))) + "]"
     total = sum(sizes.values())
@@ -46,10 +47,10 @@ def bar_lines(found: list[Blamed]) -> Iterator[str]:
         yield _legend(HOLE, sizes[HOLE], total, "holes")
 
 
-def _letters(commits: dict[str, Commit], sizes: Counter[str]) -> dict[str, str]:
+def _letters(ranks: dict[str, int], sizes: Counter[str]) -> dict[str, str]:
     """The letters of the commits that wrote most, the newest first."""
-    wrote = sorted((commit for commit in commits if sizes[commit]), key=lambda each: -sizes[each])
-    shown = sorted(wrote[: len(LETTERS)], key=lambda each: -commits[each].committer.time)
+    wrote = sorted((commit for commit in ranks if sizes[commit]), key=lambda each: -sizes[each])
+    shown = sorted(wrote[: len(LETTERS)], key=lambda each: ranks[each])
     return dict(zip(shown, LETTERS, strict=False))
 
 

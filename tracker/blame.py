@@ -32,12 +32,14 @@ Left = bytearray
 
 
 class Blamed(NamedTuple):
-    """A region of the file and the commit that wrote it; a hole where it is all zeros."""
+    """A region of the file and the commit that wrote it; a hole where it is all zeros. `rank` puts
+    the commits in order, newest first: several may have been made within one second."""
 
     offset: int
     length: int
     commit: Commit
     hole: bool
+    rank: int
 
 
 class _Place(NamedTuple):
@@ -65,7 +67,7 @@ class Blame:
         return list(self._regions(entry, self._walk(_Place(commit.id, path), left)))
 
     def _walk(self, start: _Place, left: Left) -> list[tuple[int, int, str]]:
-        """(first, end, commit) of all blocks, in order."""
+        """(first, end, commit) of all blocks, those of the newest commit first."""
         waiting: dict[str, dict[bytes, Left]] = {start.commit: {start.path: left}}
         found: list[tuple[int, int, str]] = []
         for commit_id in self._history.newest_first([start.commit]):
@@ -74,7 +76,7 @@ class Blame:
             for path, here in waiting.pop(commit_id, {}).items():
                 own = self._hand_on(_Place(commit_id, path), here, waiting)
                 found += [(first, end, commit_id) for first, end in own]
-        return sorted(found)
+        return found
 
     def _hand_on(self, place: _Place, left: Left, waiting: dict[str, dict[bytes, Left]]) -> Runs:
         """Hand to the parents of a commit what they have too; the runs that are left."""
@@ -128,12 +130,14 @@ class Blame:
             yield blocks[0], blocks[1]
 
     def _regions(self, entry: Entry, written: list[tuple[int, int, str]]) -> Iterator[Blamed]:
-        """The blamed regions, neighbours of one commit as one, and holes apart."""
+        """The blamed regions in order, neighbours of one commit as one, and holes apart."""
         data = self._data_runs(entry)
         known: dict[str, Commit] = {}
+        order = dict.fromkeys(commit_id for _, _, commit_id in written)
+        ranks = {commit_id: rank for rank, commit_id in enumerate(order)}
         merged: list[tuple[int, int, str, bool]] = []
         following = next(data, None)
-        for first, end, commit_id in written:
+        for first, end, commit_id in sorted(written):
             while first < end:
                 while following is not None and following[1] <= first:
                     following = next(data, None)
@@ -148,7 +152,7 @@ class Blame:
                 known[commit_id] = self._history.commit(commit_id)
             offset = first * self._block_size
             length = min(end * self._block_size, entry.size) - offset
-            yield Blamed(offset, length, known[commit_id], hole)
+            yield Blamed(offset, length, known[commit_id], hole, ranks[commit_id])
 
     def _data_runs(self, entry: Entry) -> Iterator[tuple[int, int]]:
         """Runs of blocks that are no holes."""

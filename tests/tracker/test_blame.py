@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from support import BLOCK, Memory, put_tree
 
+from treering.cli.blame_bar import bar_lines
 from treering.store.history import Person, RefUpdate
 from treering.store.ids import NodeId
 from treering.store.repository import Repository
@@ -85,3 +86,15 @@ def test_a_rename_on_one_side_is_followed_through_the_merge(repository: Reposito
     theirs = made.commit("theirs", "side", [base], {b"g": "ab"})
     merge = made.commit("merge", "main", [ours, theirs], {b"g": "ab", b"other": "z"})
     assert made.blame(merge, b"g") == [(0, 2, "base")]
+
+
+def test_commits_of_one_second_are_ranked_by_their_order(repository: Repository) -> None:
+    made = Branches(repository)
+    first = made.commit("first", "main", [], {b"f": "abcdef"})
+    second = made.commit("second", "main", [first], {b"f": "aBcdef"})
+    third = made.commit("third", "main", [second], {b"f": "aBCDef"})
+    found = Blame(made.memory, made.history, BLOCK)(made.history.commit(third), b"f")
+    ranks = {region.commit.title: region.rank for region in found}
+    assert ranks == {"third": 0, "second": 1, "first": 2}
+    legend = [line for line in bar_lines(found) if line[0] == " "]
+    assert [line.split()[-1] for line in legend] == ["third", "second", "first"]
