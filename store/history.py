@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +21,9 @@ from pygit2.enums import ObjectType, SortMode
 
 from . import ref_moves
 from .durable import fsync_folder
-from .errors import Conflict, Corrupt, InvalidInput, NotFound, TreeringError, storage_error
+from .errors import Corrupt, InvalidInput, NotFound
 from .git_objects import (
     BULK,
-    clean_name,
     clean_text,
     pack_loose,
     remove_leftovers,
@@ -32,15 +31,15 @@ from .git_objects import (
     write_objects,
     write_pack,
 )
-from .history_values import Commit, HistoryObject, Person, RefUpdate, Tag
+from .history_values import BRANCHES, Commit, HistoryObject, Person, RefUpdate, Tag
 from .locking import FileLock
 from .loose_objects import LooseObjects
+from .ref_writer import RefWriter, git_errors
 from .root_record import RootRecord, decode_record, encode_record
 from .tags import decode_tag, encode_tag
 
-__all__ = ["Commit", "History", "HistoryObject", "Person", "RefUpdate", "Tag"]
+__all__ = ["BRANCHES", "Commit", "History", "HistoryObject", "Person", "RefUpdate", "Tag"]
 RECORD_NAME: Final = "root"
-BRANCHES: Final = "refs/heads/"
 TAGS: Final = "refs/tags/"
 REMOTES: Final = "refs/remotes/"
 DEFAULT_BRANCH: Final = "main"
@@ -73,6 +72,7 @@ class History:
             self._repo = pygit2.Repository(str(path))
         except pygit2.GitError as error:
             raise Corrupt(f"history at {path} cannot be opened: {error}") from error
+        self._refs = RefWriter(path, self._repo, self._loose)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -225,10 +225,7 @@ class History:
 
     def ref(self, name: str) -> str | None:
         """The id that a full ref name holds (of an annotated tag, the tag object's), or None."""
-        try:
-            return str(self._repo.lookup_reference(name).resolve().target)
-        except (KeyError, ValueError):
-            return None
+        return self._refs.held(name)
 
     def reflog_ids(self, name: str) -> set[str]:
         """All commit ids that the reflog of a ref names."""
@@ -309,7 +306,7 @@ class History:
     def add_objects(self, objects: Sequence[HistoryObject], tmp: Path) -> None:
         """Store Git objects durably; many at once as one Git pack made in `tmp`. They are garbage
         until a ref names them."""
-        with self._lock(), _git_errors("writing history"):
+        with self._lock(), git_errors("writing history"):
             if len(objects) < BULK:
                 write_objects(self._repo, objects)
             else:
@@ -345,7 +342,7 @@ class History:
             update = RefUpdate(ref, parents[0] if parents else None, commit_id)
             title = message.strip().partition("\n")[0]
             kind = "commit" if parents else "commit (initial)"
-            self._move(update, committer, f"{kind}: {title}")
+            self._refs.move(update, committer, f"{kind}: {title}")
             pack_loose(self._repo, self._objects)
         return self.commit(commit_id)
 
@@ -362,41 +359,7 @@ class History:
         put back if one cannot be moved; see `ref_moves` for crashes. Conflict names the first that
         has moved."""
         with self.changing():
-            for update in updates:
-                self._compare(update)
-            with _git_errors("moving a ref"):
-                self._move_all(updates, who, message)
-
-    def _move_all(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
-        """Deletions first: `a` makes room for `a/b`."""
-        done: list[RefUpdate] = []
-        together = len(updates) > 1
-        if together:
-            ref_moves.begin(self._path, ref_moves.Moves(list(updates), who, message))
-        try:
-            for update in sorted(updates, key=lambda update: update.new is not None):
-                self._move(update, who, message)
-                done.append(update)
-        except (OSError, pygit2.GitError, TreeringError):
-            for name, old, new, _ in reversed(done):
-                with suppress(OSError, pygit2.GitError, TreeringError):
-                    self._move(RefUpdate(name, new, old), who, "taken back")
-            if together:
-                ref_moves.end(self._path)
-            raise
-        # Ctrl-C, like a kill, leaves the note: the next writer makes the rest.
-        if together:
-            ref_moves.end(self._path)
-
-    def _finish_moves(self) -> None:
-        """Make the rest of the moves that a killed process had begun."""
-        left = ref_moves.unfinished(self._path)
-        if left is None:
-            return
-        for update in sorted(left.updates, key=lambda update: update.new is not None):
-            if self.ref(update.name) == update.old:
-                self._move(update, left.who, left.message)
-        ref_moves.end(self._path)
+            self._refs.move_all(updates, who, message)
 
     def settle(self) -> None:
         """Finish moves of refs that a killed process left half made; does nothing, and takes no
@@ -405,40 +368,12 @@ class History:
             with self.changing():
                 pass
 
-    def _compare(self, update: RefUpdate) -> None:
-        current = self.ref(update.name)
-        if current != update.old:
-            name = update.name.removeprefix(BRANCHES)
-            where = current[:10] if current else "nothing"
-            raise Conflict(f"rejected: {name} moved to {where}; fetch first")
-
-    def _move(self, update: RefUpdate, who: Person, message: str) -> None:
-        self._compare(update)
-        if update.new is None:
-            self._repo.references.delete(update.name)
-            self._sync_folders(update.name)
-            return
-        self._loose.check(update.new)
-        self._repo.set_ident(clean_name(who.name), clean_name(who.email))
-        self._repo.create_reference_direct(
-            update.name, pygit2.Oid(hex=update.new), True, message=message
-        )
-        self._sync_folders(update.name)
-
-    def _sync_folders(self, name: str) -> None:
-        """libgit2 fsyncs the file of a ref, not the folder that names it; it deletes empty ones."""
-        folder = (self._path / name).parent
-        while folder != self._path.parent:
-            if folder.exists():
-                fsync_folder(folder)
-            folder = folder.parent
-
     @contextmanager
     def changing(self) -> Iterator[pygit2.Repository]:
         """libgit2's repository under our lock, for changes that have a module of their own."""
-        with self._lock(), _git_errors("writing history"):
+        with self._lock(), git_errors("writing history"):
             remove_leftovers(self._path)
-            self._finish_moves()
+            self._refs.finish()
             yield self._repo
 
 
@@ -449,14 +384,3 @@ def valid_branch(name: str) -> bool:
 
 def _person(signature: pygit2.Signature) -> Person:
     return Person(signature.name, signature.email, signature.time, signature.offset)
-
-
-@contextmanager
-def _git_errors(action: str) -> Iterator[None]:
-    """A disk that refuses, as StorageError: libgit2 reports a full disk or EIO as text only."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(action, error) from error
-    except pygit2.GitError as error:
-        raise storage_error(action, OSError(str(error))) from error

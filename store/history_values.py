@@ -6,10 +6,12 @@ Plain values, without libgit2: what is made of them is the part of `store.histor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .ids import NodeId
 from .root_record import RootRecord
+
+BRANCHES: Final = "refs/heads/"
 
 
 class Person(NamedTuple):

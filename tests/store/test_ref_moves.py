@@ -11,6 +11,7 @@ from treering.store.errors import Corrupt
 from treering.store.history import History, Person, RefUpdate, create_history
 from treering.store.ids import NodeId
 from treering.store.locking import FileLock
+from treering.store.ref_writer import RefWriter
 from treering.store.root_record import Change, RootRecord
 
 JANE = Person("Jane Doe", "jane@example.org", 1_700_000_000)
@@ -40,15 +41,15 @@ def test_ctrl_c_between_two_refs_leaves_the_rest_to_the_next_writer(
 ) -> None:
     wanted = updates(path)
     history = open_history(path)
-    move = History._move
+    move = RefWriter.move
 
-    def interrupted(self: History, update: RefUpdate, who: Person, message: str) -> None:
+    def interrupted(self: RefWriter, update: RefUpdate, who: Person, message: str) -> None:
         if update.name == BOTH[1]:
             raise KeyboardInterrupt
         move(self, update, who, message)
 
     with monkeypatch.context() as patch:
-        patch.setattr(History, "_move", interrupted)
+        patch.setattr(RefWriter, "move", interrupted)
         with pytest.raises(KeyboardInterrupt):
             history.update_refs(wanted, JANE, "both")
     later = open_history(path)
