@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "remote": "Keep the list of remotes.",
     "restore": "Bring files back from a commit.",
     "show": "Show a commit and what it changed.",
+    "stats": "Show how much commits hold, and how much is stored for them.",
     "status": "Show what differs from the last commit.",
     "switch": "Move the work tree to another branch.",
     "tag": "List, make and delete tags.",

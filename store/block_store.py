@@ -164,9 +164,7 @@ class BlockStore:
 
     def record(self, key: bytes) -> Record:
         """One object as stored, its header checked, its content not."""
-        (location,) = self.index.locate([key])
-        if location is None:
-            raise self._absent(key)
+        (location,) = self.locate([key])
         return self._record_at(key, location)
 
     def _record_at(self, key: bytes, location: Location) -> Record:
@@ -211,6 +209,15 @@ class BlockStore:
             hint="see what it belongs to with: treering fsck --read-data",
         )
 
+    def locate(self, keys: Sequence[bytes]) -> list[Location]:
+        """Where objects lie. LostObject for the first that is absent."""
+        found: list[Location] = []
+        for key, location in zip(keys, self.index.locate(keys), strict=True):
+            if location is None:
+                raise self._absent(key)
+            found.append(location)
+        return found
+
     def _absent(self, key: bytes) -> LostObject:
         return LostObject(
             f"{key_name(key)[:18]} is not in this repository",
@@ -220,12 +227,10 @@ class BlockStore:
     def stream(self, keys: Sequence[bytes]) -> Iterator[Record]:
         """The records of `keys` in the order in which they lie on disk, near ones read at once.
         LostObject for the first that is absent."""
-        located: list[tuple[int, int, bytes, Location]] = []
-        for key, location in zip(keys, self.index.locate(keys), strict=True):
-            if location is None:
-                raise self._absent(key)
-            located.append((location.pack, location.offset, key, location))
-        located.sort()
+        located = sorted(
+            (location.pack, location.offset, key, location)
+            for key, location in zip(keys, self.locate(keys), strict=True)
+        )
         for run in _runs(located):
             first, last = run[0][3], run[-1][3]
             start = first.offset - RECORD_HEADER.size

@@ -16,7 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from blake3 import blake3
 
@@ -239,17 +239,9 @@ def read_footer(path: Path) -> list[FooterEntry]:
     """The footer of a sealed pack. Corrupt when any of it is not as it was written,
     UnsupportedFormat for a pack of a newer version."""
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        _check_file_header(file.read(FILE_HEADER.size), path)
-        if size < FILE_HEADER.size + TRAILER.size:
-            raise Corrupt(f"pack {path.name[:12]} is cut short")
-        file.seek(size - TRAILER.size)
-        magic, count, offset, _ = TRAILER.unpack(trailer := file.read(TRAILER.size))
-        length = count * FOOTER_ENTRY.size
-        if magic != TRAILER_MAGIC or offset + length + TRAILER.size != size or count > MAX_ENTRIES:
-            raise Corrupt(f"pack {path.name[:12]} is cut short or its trailer is damaged")
+        trailer, count, offset = _read_trailer(file, path)
         file.seek(offset)
-        footer = file.read(length)
+        footer = file.read(count * FOOTER_ENTRY.size)
     if _trailer(footer, count, offset) != trailer:
         raise Corrupt(f"the footer of pack {path.name[:12]} is damaged")
     entries = [FooterEntry(*fields) for fields in FOOTER_ENTRY.iter_unpack(footer)]
@@ -259,6 +251,34 @@ def read_footer(path: Path) -> list[FooterEntry]:
         ):
             raise Corrupt(f"the footer of pack {path.name[:12]} points outside the pack")
     return entries
+
+
+def _read_trailer(file: BinaryIO, path: Path) -> tuple[bytes, int, int]:
+    """The trailer of a sealed pack; of the footer the number of entries and the offset."""
+    size = os.fstat(file.fileno()).st_size
+    _check_file_header(file.read(FILE_HEADER.size), path)
+    if size < FILE_HEADER.size + TRAILER.size:
+        raise Corrupt(f"pack {path.name[:12]} is cut short")
+    file.seek(size - TRAILER.size)
+    magic, count, offset, _ = TRAILER.unpack(trailer := file.read(TRAILER.size))
+    length = count * FOOTER_ENTRY.size
+    if magic != TRAILER_MAGIC or offset + length + TRAILER.size != size or count > MAX_ENTRIES:
+        raise Corrupt(f"pack {path.name[:12]} is cut short or its trailer is damaged")
+    return trailer, count, offset
+
+
+class Contents(NamedTuple):
+    """The number of records in a pack, and the bytes of their payloads."""
+
+    records: int
+    stored: int
+
+
+def read_contents(path: Path) -> Contents:
+    """How much a sealed pack holds, from its trailer. Corrupt where that is damaged."""
+    with path.open("rb") as file:
+        _, count, offset = _read_trailer(file, path)
+    return Contents(count, offset - FILE_HEADER.size - count * RECORD_HEADER.size)
 
 
 def valid_key(key: bytes) -> bool:

@@ -2,8 +2,8 @@
 
 A `console` block is a session. Lines that start with `$ ` are run by one bash for each file, all
 blocks in order, in an empty home folder that the document calls /home/ada; what follows a command
-is what it printed. `...` stands for anything within a line; ids, sizes, durations and dates may be
-others than those written down. A command that fails is followed by `$ echo $?`.
+is what it printed. `...` stands for anything within a line; ids, sizes, ratios, durations and
+dates may be others than those written down. A command that fails is followed by `$ echo $?`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LINK: Final = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(#[^)\s]*)?\)")
 VARYING: Final = (
     (re.compile(r"\b\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4} [+-]\d{4}"), "DATE"),
     (re.compile(r"\b\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?\b"), "DATE"),
-    (re.compile(r"\b\d[\d.,]* ?(?:B|[KMGT]iB|s|min|h)\b"), "N"),
+    (re.compile(r"\b\d[\d.,]* ?(?:B|[KMGT]iB|s|min|h|x)\b"), "N"),
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "HEX"),
 )
 """What differs from run to run, and what it is compared as."""
