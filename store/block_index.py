@@ -27,6 +27,8 @@ MAP_SIZES: Final = (1 << 40, 1 << 36, 1 << 32)
 """Address space to reserve, tried from the largest: a limit on it (ulimit -v) gets the next."""
 VALUE: Final = struct.Struct("<IBQII")
 """pack number, codec, offset of the payload, stored length, plain length"""
+PLAIN: Final = struct.Struct("<I")
+PLAIN_AT: Final = VALUE.size - PLAIN.size
 NUMBER: Final = struct.Struct("<I")
 SCHEMA: Final = b"1"
 DATA_FILE: Final = "data.mdb"
@@ -116,6 +118,12 @@ class BlockIndex:
         """For each key whether it is there."""
         with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
             return [txn.get(key) is not None for key in keys]
+
+    def lengths(self, keys: Iterable[bytes]) -> list[int | None]:
+        """The plain length of each object in bytes, None where it is absent."""
+        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+            found = [txn.get(key) for key in keys]
+        return [None if value is None else PLAIN.unpack_from(value, PLAIN_AT)[0] for value in found]
 
     def add_pack(self, name: bytes, entries: Iterable[FooterEntry]) -> None:
         """Record a durable pack and its objects in one durable transaction. A key that is already

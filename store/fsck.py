@@ -23,7 +23,7 @@ from .block_store import expand
 from .closure import ClosureWalk
 from .damage import Affected, affected_paths
 from .errors import Corrupt, NotFound
-from .ids import key_name, node_key
+from .ids import key_name
 from .loose_objects import is_cut_short, loose_paths
 from .packfile import (
     MAX_STORED,
@@ -36,6 +36,7 @@ from .packfile import (
 )
 from .progress import SILENT, Progress
 from .repository import Repository
+from .root_check import RootCheck
 
 BATCH: Final = 256
 MAX_PATHS: Final = 20
@@ -246,10 +247,14 @@ def _check_history(repository: Repository, findings: Findings, progress: Progres
         except (Corrupt, NotFound) as error:
             findings.add(error.message)
             continue
-        missing = list(islice(_missing(repository, walk, commit.root, progress), BATCH))
-        if missing:
-            findings.add(f"commit {commit.short} lacks {_count(missing, 'object')}", missing)
-        elif repository.writable and repository.held(commit.root) == "none":
+        found = RootCheck(repository, walk, commit.root, progress)
+        if found.missing:
+            findings.add(
+                f"commit {commit.short} lacks {_count(found.missing, 'object')}", found.missing
+            )
+        for what, key in found.wrong.items():
+            findings.add(f"commit {commit.short}: {what}", [key])
+        if found.whole and repository.writable and repository.held(commit.root) == "none":
             whole.append(commit.root)
     if whole and not findings.problems:
         repository.mark_held(whole, "whole")
@@ -297,27 +302,6 @@ def _all_commits(repository: Repository, findings: Findings) -> list[str]:
     except Corrupt as error:
         findings.add(error.message)
         return tips
-
-
-def _missing(
-    repository: Repository, walk: ClosureWalk, root: bytes, progress: Progress
-) -> Iterator[bytes]:
-    """Keys of the closure that are absent or damaged. The walk remembers nodes it has seen, so
-    that each is checked once over all commits."""
-    store = repository.store
-    walk.add_root(root, None)
-    while taken := walk.take(BATCH):
-        for identity in taken:
-            try:
-                walk.visit(identity, store.node(identity))
-            except (NotFound, Corrupt):
-                walk.skip(identity)
-                yield node_key(identity)
-        blocks = walk.drain_blocks()
-        progress.advance(files=len(blocks))
-        for key, present in zip(blocks, store.index.present(blocks), strict=True):
-            if not present:
-                yield key
 
 
 def _count(found: Sized, noun: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+import pytest
 from support import BLOCK, Memory, file_entry
 
 from treering.store.closure import ClosureWalk
 from treering.store.content import IndexBuilder
+from treering.store.errors import Corrupt
 from treering.store.ids import block_id, node_key
 from treering.store.nodes import Entry
 
@@ -24,7 +26,7 @@ class Walked:
             for identity in taken:
                 self.nodes.append(identity)
                 walk.visit(identity, store.objects[node_key(identity)])
-            self.keys.update(walk.drain_blocks())
+            self.keys.update(walk.drain_blocks().keys)
         assert walk.blocks_waiting == 0
         self.keys.update(map(node_key, self.nodes))
 
@@ -33,6 +35,17 @@ def walk(store: Memory, root: bytes, base: bytes | None = None, limit: int = 7) 
     found = ClosureWalk(store)
     found.add_root(root, base)
     return Walked(found, store, limit)
+
+
+def refuse(store: Memory, *roots: bytes, base: bytes | None = None, split: bool = False) -> None:
+    """A walk of these roots, each over the base, ends with Corrupt. `split`: because a folder is
+    split in another way than ours, and for nothing else."""
+    found = ClosureWalk(store)
+    for root in roots:
+        found.add_root(root, base)
+    with pytest.raises(Corrupt) as caught:
+        Walked(found, store)
+    assert ("is split in a way of its own" in str(caught.value)) == split
 
 
 def block(number: int) -> bytes:

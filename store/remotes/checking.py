@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..block_store import expand
+from ..closure_items import Blocks, misfit
 from ..codec import Codec
 from ..errors import Corrupt, InvalidInput
 from ..history import BRANCHES, TAGS, Commit, History, valid_branch
@@ -30,7 +31,7 @@ def valid(key: bytes) -> bool:
 
 def check_record(codec: Codec, record: Record, block_size: int) -> bytes:
     """The plain bytes of a record from outside. Corrupt unless it is a block of at most
-    `block_size` bytes or a canonical node, and has its id."""
+    `block_size` bytes, not all of them zero, or a canonical node, and has its id."""
     key, _, length, _ = record
     try:
         if not valid(key):
@@ -40,9 +41,18 @@ def check_record(codec: Codec, record: Record, block_size: int) -> bytes:
         plain = expand(codec, record)
         if key[0] == Kind.NODE:
             decode(plain)
+        elif plain.count(0) == length:
+            raise Corrupt("a block of zeros is the null id, and never an object")
     except Corrupt as error:
         raise Corrupt(f"{short_name(key)} is bad: {error.message}") from error
     return plain
+
+
+def check_lengths(blocks: Blocks, lengths: Sequence[int | None]) -> None:
+    """Corrupt for a block that is there with another plain length than its file wants."""
+    for key, wanted, found in zip(*blocks, lengths, strict=True):
+        if found is not None and found != wanted:
+            raise Corrupt(misfit(key, wanted, found))
 
 
 def check_keys(keys: Sequence[bytes]) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from ..block_store import BlockStore
 from ..closure import ClosureWalk
+from ..closure_items import Blocks
 from ..errors import Corrupt, NotFound
 from ..history import Commit, Person, RefUpdate
 from ..ids import Key, node_key
@@ -20,7 +21,7 @@ from ..ref_moves import move_refs
 from ..repository import Repository
 from ..trees import load_root
 from .base import MAX_MISSING
-from .checking import base_of
+from .checking import base_of, check_lengths
 from .receive_rules import ReceiveRules, check_updates
 
 NODES_AT_ONCE: Final = 256
@@ -92,7 +93,7 @@ def absent_below(
 ) -> list[Key]:
     """Objects of the closure of `root` that are not in the store, at most about MAX_MISSING; the
     closure of `base` counts as there. What lies below an absent node is not looked at. An object
-    found bad has left the index and is absent; Corrupt for a node that does not fit its place."""
+    found bad has left the index and is absent; Corrupt for one that does not fit its place."""
     walk = ClosureWalk(store)
     walk.add_root(root, base)
     found: dict[Key, None] = {}
@@ -112,6 +113,7 @@ def absent_below(
     return list(found)
 
 
-def _absent(store: BlockStore, keys: list[Key]) -> list[Key]:
-    present = store.index.present(keys)
-    return [key for key, there in zip(keys, present, strict=True) if not there]
+def _absent(store: BlockStore, blocks: Blocks) -> list[Key]:
+    lengths = store.index.lengths(blocks.keys)
+    check_lengths(blocks, lengths)
+    return [key for key, length in zip(blocks.keys, lengths, strict=True) if length is None]

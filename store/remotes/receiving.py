@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from ..block_store import BlockStore
 from ..closure import ClosureWalk
+from ..closure_items import Blocks
 from ..errors import Corrupt, NotFound, RemoteError
 from ..ids import Key, node_key
 from ..packfile import PACK_SIZE, Record
@@ -26,11 +27,13 @@ from ..progress import Progress
 from ..repository import Repository
 from ..trees import load_root
 from .base import Remote
-from .checking import check_record, short_name
+from .checking import check_lengths, check_record, short_name
 
 NODES_AT_ONCE: Final = 256
 FRESH_BYTES: Final = 32 << 20
 MAX_GROUP: Final = 1 << 14
+MAX_UNSURE: Final = 1 << 16
+"""Blocks met again while they are on their way, whose lengths are looked at later."""
 
 
 class _Nodes:
@@ -79,7 +82,8 @@ class Receiver:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._nodes = _Nodes(self._store)
-        self._wanted: list[Key] = []
+        self._wanted: list[tuple[Key, int]] = []
+        self._unsure: set[tuple[Key, int]] = set()
         self._running: deque[Future[None]] = deque()
         self.objects = 0
         self.bytes = 0
@@ -103,9 +107,7 @@ class Receiver:
 
     def finish(self) -> None:
         """Wait for all blocks; everything received is durable and indexed on return."""
-        self._dispatch()
-        while self._running:
-            self._running.popleft().result()
+        self._settle()
         self._pool.shutdown()
         self._writer.finish()
         self._repository.record_packs(self._writer.packs)
@@ -152,11 +154,28 @@ class Receiver:
 
     # -- blocks ----------------------------------------------------------------------------------
 
-    def _want(self, keys: list[Key]) -> None:
-        claimed = self._writer.claim(keys)
-        self._wanted += [key for key, mine in zip(keys, claimed, strict=True) if mine]
+    def _want(self, blocks: Blocks) -> None:
+        """Ask for blocks that are not here; look at the lengths of the others."""
+        claimed = self._writer.claim(blocks.keys)
+        known = Blocks([], [])
+        for key, length, mine in zip(*blocks, claimed, strict=True):
+            if mine:
+                self._wanted.append((key, length))
+            else:
+                known.keys.append(key)
+                known.lengths.append(length)
+        self._check_here(known)
         while len(self._wanted) >= self._group:
             self._dispatch()
+        if len(self._unsure) >= MAX_UNSURE:
+            self._settle()
+
+    def _check_here(self, blocks: Blocks) -> None:
+        """Look at blocks that are here; those still on their way wait."""
+        lengths = self._store.index.lengths(blocks.keys)
+        _refuse_lengths(blocks, lengths)
+        found = zip(*blocks, lengths, strict=True)
+        self._unsure.update((key, wanted) for key, wanted, length in found if length is None)
 
     def _dispatch(self) -> None:
         group, self._wanted = self._wanted[: self._group], self._wanted[self._group :]
@@ -164,12 +183,24 @@ class Receiver:
             return
         while len(self._running) > self._jobs:
             self._running.popleft().result()
-        self._running.append(self._pool.submit(self._bring, group))
+        self._running.append(self._pool.submit(self._bring, dict(group)))
 
-    def _bring(self, keys: list[Key]) -> None:
-        for record, _ in self._fetched(keys):
+    def _settle(self) -> None:
+        """Wait for all blocks, and look at the lengths of those that were met on their way."""
+        self._dispatch()
+        while self._running:
+            self._running.popleft().result()
+        if self._unsure:
+            self._flush()
+            unsure, self._unsure = sorted(self._unsure), set()
+            self._check_here(Blocks([key for key, _ in unsure], [length for _, length in unsure]))
+
+    def _bring(self, lengths: dict[Key, int]) -> None:
+        for record, _ in self._fetched(list(lengths)):
             if self._stopped.is_set():
                 raise RemoteError("the transfer was stopped")
+            wanted = Blocks([record.key], [lengths[record.key]])
+            _refuse_lengths(wanted, [record.plain_length])
             self._append(record)
 
     # -- both ------------------------------------------------------------------------------------
@@ -198,3 +229,10 @@ class Receiver:
             return check_record(self._store.codec, record, self._repository.block_size)
         except Corrupt as error:
             raise RemoteError(f"the remote sent damaged data: {error.message}") from error
+
+
+def _refuse_lengths(blocks: Blocks, lengths: Sequence[int | None]) -> None:
+    try:
+        check_lengths(blocks, lengths)
+    except Corrupt as error:
+        raise RemoteError(f"the remote's tree does not fit: {error.message}") from error

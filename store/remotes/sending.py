@@ -66,7 +66,7 @@ class Sender:
             for identity in ids:
                 walk.visit(identity, self._store.node(identity))
             self.offer([node_key(identity) for identity in ids])
-            self.offer(walk.drain_blocks())
+            self.offer(walk.drain_blocks().keys)
 
     def offer(self, keys: list[Key]) -> None:
         """Send those of the keys that the remote lacks, some time before `finish` returns."""

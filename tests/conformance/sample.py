@@ -42,10 +42,18 @@ def new_repository(path: Path) -> Repository:
 
 
 def put_file(writer: ObjectWriter, repository: Repository, name: bytes, content: bytes) -> Entry:
+    blocks = [content[start : start + BLOCK] for start in range(0, len(content), BLOCK)]
+    found = put_blocks(writer, repository, [block if any(block) else None for block in blocks])
+    return Entry(name, EntryKind.FILE, 0o644, 0, 0, 0, len(content), 0, found)
+
+
+def put_blocks(
+    writer: ObjectWriter, repository: Repository, blocks: Iterable[bytes | None]
+) -> bytes:
+    """Store the blocks of a file, of whatever length; its content id. None is the null id."""
     index = IndexBuilder(writer.put_node)
-    for start in range(0, len(content), BLOCK):
-        block = content[start : start + BLOCK]
-        if not any(block):
+    for block in blocks:
+        if block is None:
             index.add_nulls(1)
             continue
         key = block_key(block_id(block))
@@ -53,8 +61,7 @@ def put_file(writer: ObjectWriter, repository: Repository, name: bytes, content:
             codec, payload = repository.store.codec.compress(block)
             writer.append([Record(key, codec, len(block), payload)])
         index.add(key[1:])
-    size = len(content)
-    return Entry(name, EntryKind.FILE, 0o644, 0, 0, 0, size, 0, index.finish() or NULL)
+    return index.finish() or NULL
 
 
 def put_folder(name: bytes, entries: Iterable[Entry], writer: ObjectWriter) -> Entry:
@@ -84,7 +91,13 @@ def put_tree(repository: Repository, files: Files) -> NodeId:
 
 
 def commit(repository: Repository, files: Files, message: str = "m", ref: str = MAIN) -> Commit:
-    root = put_tree(repository, files)
+    return commit_root(repository, put_tree(repository, files), message, ref)
+
+
+def commit_root(
+    repository: Repository, root: NodeId, message: str = "m", ref: str = MAIN
+) -> Commit:
+    """A commit of a root that is here."""
     old = repository.history.ref(ref)
     repository.mark_held([root], "whole")
     parents = [old] if old else []

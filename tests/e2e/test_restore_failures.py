@@ -69,6 +69,24 @@ def test_a_file_written_in_part_keeps_commits_away(two: Work) -> None:
     assert two.commit("as it was")["root"] == two.root("HEAD~2")
 
 
+@pytest.mark.parametrize("fault", ["EIO", "ENOSPC"])
+def test_a_large_file_torn_by_several_workers(work: Work, fault: str) -> None:
+    """Each writes a piece of its own, and each fails after some blocks."""
+    contents = [os.urandom(10 << 20) for _ in range(2)]
+    path = work.write("big", contents[0])
+    work.commit("one")
+    path.write_bytes(contents[1])
+    work.commit("two")
+    done = failing(work, "big", f"error={fault}:when=9+")(*BACK, code=3)
+    assert "warning: big: cannot restore: " in done.err
+    assert "1 path half restored: commits are refused" in done.err
+    assert path.read_bytes() not in contents
+    assert "failed at big" in assert_refused(work)
+    work("restore", "big")
+    assert path.read_bytes() == contents[1]
+    assert work.commit()["committed"] is False
+
+
 def test_the_same_restore_finishes_it(two: Work) -> None:
     tear(two)
     two("restore", "--source", "HEAD~1")

@@ -11,7 +11,7 @@ from support import BLOCK, Memory, Tree, build_folder, file_entry, folder_entry,
 from walking import Walked, block, changed, index, large_file, numbered, root_of, walk
 
 from treering.store.closure import ClosureWalk
-from treering.store.ids import NULL, block_id, node_key
+from treering.store.ids import NULL, block_id, block_key, node_key
 from treering.store.nodes import BranchNode, IndexNode, LeafNode, decode
 
 
@@ -153,4 +153,4 @@ def test_missing_nodes_can_be_skipped() -> None:
                 found.visit(identity, store.objects[node_key(identity)])
                 visited += 1
     assert visited == 3
-    assert found.drain_blocks() == [b"\x01" + block_id(b"2")]
+    assert found.drain_blocks() == ([block_key(block_id(b"2"))], [1])

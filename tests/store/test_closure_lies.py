@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 from support import BLOCK, Memory, build_folder, file_entry, folder_entry, reachable
-from walking import Walked, block, changed, index, large_file, numbered, root_of, walk
+from walking import block, changed, index, large_file, numbered, refuse, root_of, walk
 
 from treering.store.closure import ClosureWalk
-from treering.store.content import IndexBuilder
-from treering.store.directories import Folder, leaf_child, leaves, load_directory, load_leaf
-from treering.store.errors import Corrupt
+from treering.store.content import IndexBuilder, block_count
+from treering.store.directories import (
+    MIN_ENTRIES,
+    Folder,
+    closes,
+    leaf_child,
+    leaves,
+    load_directory,
+    load_leaf,
+)
+from treering.store.ids import NULL, node_key
 from treering.store.nodes import BranchNode, Child, IndexNode, LeafNode
-
-
-def refuse(store: Memory, *roots: bytes, base: bytes | None = None) -> None:
-    found = ClosureWalk(store)
-    for root in roots:
-        found.add_root(root, base)
-    with pytest.raises(Corrupt):
-        Walked(found, store)
 
 
 @pytest.mark.parametrize("field", ["files", "size"])
@@ -92,12 +94,20 @@ def test_leaf_that_is_a_folder_elsewhere_is_checked_as_part_too() -> None:
         refuse(store, root_of(store, folder, other))
 
 
+def leaf_up_to(store: Memory, leaf: Child, name: bytes) -> Child:
+    """A leaf that is split as it should be: it starts as another, and ends with a name that starts
+    like this."""
+    last = next(name + b"%d" % n for n in itertools.count() if closes(name + b"%d" % n, 0))
+    first = load_leaf(store, leaf.node).entries[: MIN_ENTRIES - 1]
+    entries = [*first, file_entry(last)]
+    return leaf_child(entries, store.put(LeafNode(tuple(entries))))
+
+
 def test_leaves_that_overlap() -> None:
     """Each leaf is in order, and the last names are too, but one starts before another ends."""
     store = Memory()
     found, _ = deep_branch(store)
-    inside = [*load_leaf(store, found[0].node).entries[:1], file_entry(found[1].last[:-1] + b"~")]
-    crafted = leaf_child(inside, store.put(LeafNode(tuple(inside))))
+    crafted = leaf_up_to(store, found[0], found[1].last[:-1] + b"~")
     assert found[0].last < crafted.last
     order = sorted([crafted, found[1], found[2]], key=lambda child: child.last)
     refuse(store, root_over(store, BranchNode(1, tuple(order))))
@@ -110,8 +120,7 @@ def test_new_leaf_that_reaches_into_a_leaf_of_the_base() -> None:
     store = Memory()
     found, _ = deep_branch(store)
     held = load_leaf(store, found[1].node).entries
-    inside = [*load_leaf(store, found[0].node).entries[:1], file_entry(held[-2].name + b"~")]
-    crafted = leaf_child(inside, store.put(LeafNode(tuple(inside))))
+    crafted = leaf_up_to(store, found[0], held[-2].name + b"~")
     assert held[0].name < crafted.last < found[1].last
     honest = root_over(store, BranchNode(1, tuple(found[:3])))
     liar = root_over(store, BranchNode(1, (crafted, *found[1:3])))
@@ -125,7 +134,7 @@ def test_parts_of_the_wrong_height() -> None:
     refuse(store, root_over(store, BranchNode(2, tuple(found[:3]))))
     refuse(store, root_over(store, BranchNode(1, top.children)))
     empty = Child(b"x", store.put(LeafNode(())), 1, 0, 0)
-    refuse(store, root_over(store, BranchNode(1, (empty,))))
+    refuse(store, root_over(store, BranchNode(1, (found[0], empty))))
 
 
 @pytest.mark.parametrize("claimed", [2, 256, 257, 513, 65537])
@@ -203,3 +212,52 @@ def test_nodes_of_another_kind() -> None:
     refuse(store, root_of(store, changed(folder, content=file.content)))
     refuse(store, root_of(store, changed(file, content=folder.content)))
     refuse(store, root_of(store, changed(folder, content=root_of(store, file))))
+
+
+def lengths(store: Memory, root: bytes, base: bytes | None = None) -> dict[bytes, set[int]]:
+    """Block id -> the lengths that the walk says its places want."""
+    found = ClosureWalk(store)
+    found.add_root(root, base)
+    wanted: dict[bytes, set[int]] = {}
+    while taken := found.take(7):
+        for identity in taken:
+            found.visit(identity, store.objects[node_key(identity)])
+        for key, length in zip(*found.drain_blocks(), strict=True):
+            wanted.setdefault(key[1:], set()).add(length)
+    return wanted
+
+
+SIZES = [1, 100, BLOCK, BLOCK + 1, 3 * BLOCK - 5, 256 * BLOCK, 256 * BLOCK + 7, 65_600 * BLOCK - 1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_each_block_is_known_with_its_length(size: int) -> None:
+    store = Memory()
+    count = block_count(size, BLOCK)
+    content = index(store, map(block, range(count)))
+    found = lengths(store, root_of(store, file_entry(b"f", size=size, content=content)))
+    tail = size - (count - 1) * BLOCK
+    assert found.pop(block(count - 1)) == {tail}
+    assert found == {block(number): {BLOCK} for number in range(count - 1)}
+
+
+@pytest.mark.parametrize("size", SIZES[:-1])
+@pytest.mark.parametrize("old", SIZES[:-1])
+def test_a_block_of_the_base_whose_length_should_have_changed(old: int, size: int) -> None:
+    """The same block ends the shorter file and stands in the longer one: the walk says so over
+    that base, too."""
+    store = Memory()
+    names = [file_entry(b"f", size=one, content=NULL) for one in (old, size)]
+    contents = [index(store, map(block, range(block_count(one, BLOCK)))) for one in (old, size)]
+    base, root = (
+        root_of(store, changed(entry, content=content))
+        for entry, content in zip(names, contents, strict=True)
+    )
+    last = min(old, size)
+    shared = block_count(last, BLOCK) - 1
+    before, after = (min(BLOCK, one - shared * BLOCK) for one in (old, size))
+    found = lengths(store, root, base)
+    if before != after:
+        assert found[block(shared)] == {after}
+    over_nothing = lengths(store, root)
+    assert all(found[identity] == over_nothing[identity] for identity in found)
