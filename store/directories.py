@@ -11,9 +11,9 @@ the "prolly trees" of Noms, with names in the place of content so that an edit m
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Final, NamedTuple, Union
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
@@ -295,39 +295,6 @@ def _merge(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[EntryDifferen
         else:
             yield EntryDifference(a.name, a, b)
             a, b = next(old, None), next(new, None)
-
-
-Replace = Callable[[Entry], Entry]
-Edits = Mapping[bytes, Union[Replace, "Edits"]]
-"""Changes to entries that exist: a function for an entry, or the edits below a folder."""
-
-
-def edit(source: NodeSource, put_node: PutNode, identity: bytes, edits: Edits) -> Folder:
-    """The folder with `edits` applied; only nodes on the way to them are read and written. The
-    source must also serve what `put_node` stored."""
-    builder = DirectoryBuilder(put_node)
-    found = list(leaves(source, identity))
-    names = sorted(edits)
-    for position, leaf in enumerate(found):
-        low = bisect_left(names, found[position - 1].last + b"\0") if position else 0
-        high = bisect_left(names, leaf.last + b"\0")
-        last = position == len(found) - 1
-        if low == high and builder.at_boundary:
-            builder.add_leaf(leaf, final=last)
-            continue
-        for entry in load_leaf(source, leaf.node).entries:
-            change = edits.get(entry.name)
-            builder.add(entry if change is None else _changed(source, put_node, entry, change))
-    return builder.finish()
-
-
-def _changed(source: NodeSource, put_node: PutNode, entry: Entry, change: Replace | Edits) -> Entry:
-    if callable(change):
-        return change(entry)
-    if not entry.is_folder:
-        return entry
-    folder = edit(source, put_node, entry.content, change)
-    return with_folder(entry, folder)
 
 
 def with_folder(entry: Entry, folder: Folder) -> Entry:

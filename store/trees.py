@@ -56,6 +56,14 @@ def lookup(source: NodeSource, top: Entry, path: bytes) -> Entry:
     return entry
 
 
+def lookup_or_none(source: NodeSource, top: Entry | None, path: bytes) -> Entry | None:
+    """The entry at `path` below a folder entry, or None."""
+    try:
+        return lookup(source, top, path) if top is not None else None
+    except NotFound:
+        return None
+
+
 class Located(NamedTuple):
     """An entry and its path from the top."""
 

@@ -1,8 +1,6 @@
-"""Folders: the shape follows from the entries, and an edit costs what it changes."""
+"""Folders: the shape follows from the entries."""
 
 from __future__ import annotations
-
-import random
 
 import msgspec
 import pytest
@@ -13,13 +11,10 @@ from support import Memory, build_folder, file_entry, folder_entry, names
 
 from treering.store.directories import (
     DirectoryBuilder,
-    Edits,
     EntryDifference,
     Folder,
-    Replace,
     closes,
     differences,
-    edit,
     entries,
     find,
     leaves,
@@ -186,79 +181,6 @@ def test_sums_of_branches() -> None:
     assert (folder.files, folder.size) == sums(numbered(20_000))
 
 
-def put(new: Entry) -> Replace:
-    """The edit that puts `new` in the place of whatever is there."""
-    return lambda _old: new
-
-
-def check_edit(found: list[Entry], changes: dict[bytes, Entry]) -> None:
-    """edit() gives what building from scratch gives."""
-    store = Memory()
-    before = build_folder(store, found)
-    edits: Edits = {name: put(new) for name, new in changes.items()}
-    after = edit(store, store.put_node, before.node, edits)
-    expected = build_folder(store, [changes.get(entry.name, entry) for entry in found])
-    assert after == expected
-
-
-@given(st.data())
-def test_edit_equals_building_from_scratch(data: st.DataObject) -> None:
-    """Also when xattrs grow or shrink, which moves the ends of leaves."""
-    count = data.draw(st.integers(0, 600))
-    found = numbered(count)
-    big = data.draw(st.sets(st.integers(0, max(0, count - 1)), max_size=8))
-    found = [with_xattr(e, 400_000) if n in big else e for n, e in enumerate(found)]
-    chosen = data.draw(st.sets(st.integers(0, count - 1), max_size=6)) if count else set()
-    changes = {}
-    for number in chosen | set(sorted(big)[:2]) if count else set():
-        entry = found[number]
-        how = data.draw(st.sampled_from(["size", "grow", "shrink", "none"]))
-        if how == "size":
-            entry = with_size(entry, entry.size + 1)
-        elif how != "none":
-            entry = with_xattr(entry, 700_000 if how == "grow" else 1)
-        changes[entry.name] = entry
-    check_edit(found, changes)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_edit_of_a_large_folder(seed: int) -> None:
-    chosen = random.Random(seed).sample(numbered(WIDE), 40)
-    check_edit(numbered(WIDE), {entry.name: with_size(entry, 5) for entry in chosen})
-
-
-def test_edit_below_folders() -> None:
-    store = Memory()
-    inner = folder_entry(b"inner", build_folder(store, numbered(100)))
-    top = build_folder(store, [inner, file_entry(b"other")])
-    edits: Edits = {
-        b"inner": {b"000007": lambda entry: with_size(entry, 1000)},
-        b"other": {b"not a folder": lambda entry: entry},
-        b"zzz": lambda entry: entry,
-    }
-    after = edit(store, store.put_node, top.node, edits)
-    changed = [with_size(e, 1000) if e.name == b"000007" else e for e in numbered(100)]
-    expected = folder_entry(b"inner", build_folder(store, changed))
-    assert after == build_folder(store, [expected, file_entry(b"other")])
-    assert after.size == top.size + 1000 - 8
-
-
-def test_one_changed_entry_of_20000_rewrites_a_few_nodes() -> None:
-    store = Memory()
-    before = build_folder(store, numbered(20_000))
-    everything = len(store.stored)
-    store.stored.clear()
-    store.loaded.clear()
-    edit(store, store.put_node, before.node, {b"012345": lambda entry: with_size(entry, 1)})
-    assert everything > 100
-    assert len(store.stored) <= 4
-    store.stored.clear()
-    changed = numbered(20_000)
-    changed.insert(12_346, file_entry(b"012345x"))
-    build_folder(store, changed)
-    assert len(store.stored) <= 6
-
-
 def test_leaves_taken_over_whole() -> None:
     """What the tracker does with leaves that it knows to be unchanged."""
     store = Memory()
@@ -276,21 +198,6 @@ def test_leaves_taken_over_whole() -> None:
     assert builder.finish() == whole
     assert [child for child, _ in told] == found
     assert [final for _, final in told[:-1]] == [False] * (len(found) - 1)
-
-
-@given(st.dictionaries(names, st.integers(0, 2), max_size=60), st.randoms())
-def test_same_entries_same_node_in_any_order_of_edits(
-    wanted: dict[bytes, int], shuffler: random.Random
-) -> None:
-    store = Memory()
-    final = [file_entry(name, size=size) for name, size in sorted(wanted.items())]
-    current = build_folder(store, [with_size(entry, 9) for entry in final])
-    order = list(final)
-    shuffler.shuffle(order)
-    for entry in order:
-        edits: Edits = {entry.name: put(entry)}
-        current = edit(store, store.put_node, current.node, edits)
-    assert current == build_folder(store, final)
 
 
 def model(old: list[Entry], new: list[Entry]) -> list[EntryDifference]:
@@ -338,7 +245,8 @@ def test_differences_of_large_folders(gone: set[int], added: set[int], changed: 
 def test_differences_read_only_what_differs() -> None:
     store = Memory()
     old = build_folder(store, numbered(20_000))
-    new = edit(store, store.put_node, old.node, {b"012345": lambda entry: with_size(entry, 1)})
+    changed = [with_size(e, 1) if e.name == b"012345" else e for e in numbered(20_000)]
+    new = build_folder(store, changed)
     store.loaded.clear()
     (found,) = differences(store, old.node, new.node)
     assert found.name == b"012345"
