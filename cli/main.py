@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "init": "Make a repository.",
     "log": "Show history.",
     "ls": "List what a commit holds.",
+    "merge": "Bring another branch's changes into this one.",
     "pull": "Bring commits from a remote, and the work tree up to them.",
     "push": "Send commits to a remote.",
     "remote": "Keep the list of remotes.",

@@ -1,8 +1,8 @@
 """What `pull` does: fetch, then a fast-forward of the current branch and its work tree.
 
-The fast-forward is a switch to the branch that HEAD is on, which moves between tree and HEAD by
-compare-and-swap. The restore log keeps the arguments of a pull that was interrupted: the same pull
-finishes it before it fetches, since the remote may have moved on or be out of reach.
+Where both sides have commits of their own it merges, if asked to. The restore log keeps the
+arguments of a pull that was interrupted: the same pull finishes it before it fetches, since the
+remote may have moved on or be out of reach.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..store.errors import Conflict, InvalidInput
-from ..store.history import BRANCHES, Commit, RefUpdate
-from ..tracker import restore_log
+from ..store.history import BRANCHES, Commit
+from ..tracker import merge_state, restore_log
 from ..tracker.restore_plan import Result
-from ..tracker.switch import Goal, switch
 from .context import Context
 from .fetching import FetchRequest, fetch_refs
-from .refs import move_refs
+from .forwarding import Forward, forward
+from .merging import Done, Wish, merge
 from .replication import default_remote
 from .sizes import count
 from .upstreams import Upstream, configured
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Pulled:
     """What was fetched; where the branch was (None: it had no commits) and is; how many commits it
     and theirs lacked of each other; what was written. `resumed` is the commit of a pull that was
-    interrupted and was finished first, and what that wrote."""
+    interrupted and was finished first, and what that wrote; `merged` a merge that was made."""
 
     fetched: FetchResult
     old: str | None
@@ -39,6 +39,7 @@ class Pulled:
     behind: int
     result: Result = field(default_factory=Result)
     resumed: tuple[Commit, Result] | None = None
+    merged: Done | None = None
 
 
 def current_branch(context: Context) -> str:
@@ -70,21 +71,28 @@ def source_of(context: Context, own: str, remote: str | None, branch: str | None
     return Upstream(remote or default_remote(repository, own), BRANCHES + own)
 
 
-def pull(context: Context, own: str, source: Upstream, *, alone: bool, jobs: int) -> Pulled:
-    """Bring the branch `own` up to its source; `alone`: nothing else is fetched. Conflict when they
-    have diverged, or uncommitted changes are in the way."""
+def pull(
+    context: Context, own: str, source: Upstream, wish: Wish | None, *, alone: bool, jobs: int
+) -> Pulled:
+    """Bring the branch `own` up to its source; `alone`: nothing else is fetched. Where both have
+    commits of their own they are merged as `wish` says. Conflict when there is none, or uncommitted
+    changes are in the way."""
     history = context.repository.history
     before = history.head()
+    merge_state.refuse_if_pending(context.repository)
     resumed = _resume(context, own, source)
     refs = (source.merge,) if alone else ()
     request = FetchRequest(refs, needed=source.merge, jobs=jobs)
     fetched = fetch_refs(context, source.remote, request)
     old, target = history.head(), history.resolve(source.tracking)
     ahead, behind = history.ahead_behind(old, target.id) if old is not None else (0, 1)
-    if ahead and behind:
-        raise _diverged(own, source, ahead, behind)
     found = Pulled(fetched, before, target, ahead, behind, resumed=resumed)
-    if behind:
+    if ahead and behind:
+        if wish is None:
+            raise _diverged(own, source, ahead, behind)
+        found.merged = merge(context, source.tracking, wish)
+        found.result = found.merged.result
+    elif behind:
         found.result = _forward(context, own, source, old, target)
     elif old is not None:
         found.new = history.commit(old)
@@ -96,7 +104,7 @@ def _diverged(own: str, source: Upstream, ahead: int, behind: int) -> Conflict:
     return Conflict(
         f"'{own}' and '{theirs}' have diverged: {count(ahead, 'commit')} here,"
         f" {count(behind, 'commit')} there",
-        hint=f"this version does not merge; look at theirs with: treering switch -c NAME {theirs}",
+        hint=f"look at theirs with: treering log ..{theirs}; merge it with: treering pull --merge",
     )
 
 
@@ -131,26 +139,5 @@ def _forward(
     context: Context, own: str, source: Upstream, old: str | None, commit: Commit
 ) -> Result:
     """The work tree, and then the branch, from `old` to a commit."""
-    history, ref = context.repository.history, BRANCHES + own
-    undo = ", or undo them with: treering restore PATH" if old is not None else ""
-    goal = Goal(ref, commit, _again(source), ("switch", own), "pull", f"move them away{undo}")
-
-    def ready() -> None:
-        _refuse_others(context, own, source)
-        if history.branch() != own or history.head() != old:
-            raise Conflict(f"'{own}' has moved meanwhile", hint="run the pull again")
-
-    def advance() -> None:
-        if old != commit.id:
-            move_refs(context, [RefUpdate(ref, old, commit.id)], "pull: fast-forward")
-
-    with context.progress() as progress:
-        return switch(
-            context.repository,
-            context.work_tree(),
-            goal,
-            context.person(hint=False),
-            ready=ready,
-            make_branch=advance,
-            progress=progress,
-        )
+    step = Forward(old, commit, _again(source), "pull")
+    return forward(context, step, lambda: _refuse_others(context, own, source))

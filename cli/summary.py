@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..store.history import BRANCHES, REMOTES
+from ..store.history import BRANCHES, REMOTES, Commit
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.root_record import Change
@@ -47,6 +47,18 @@ def finish_report(context: Context, report: Report, new_sockets: int = 0) -> Non
         tell(f"treering: warning: {quote_path(problem.path)}: {problem.what}")
     if report.problem_count > len(shown):
         tell(f"treering: warning: and {report.problem_count - len(shown)} more")
+
+
+def message_of(paragraphs: tuple[str, ...]) -> str:
+    """The message that -m, given several times, means; empty when there is none."""
+    text = "\n\n".join(paragraphs).strip()
+    return text + "\n" if text else ""
+
+
+def say_commit(context: Context, commit: Commit) -> None:
+    """[main 0123456789] title"""
+    branch = context.repository.history.branch() or "detached HEAD"
+    say(f"[{branch} {commit.short}] {commit.title}")
 
 
 def say_moved(result: Result) -> None:

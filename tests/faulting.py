@@ -240,13 +240,16 @@ def read_tree(top: Path) -> dict[str, tuple[int, int, Content]]:
 # -- points --------------------------------------------------------------------------------------
 
 
-def trace(folder: Path, calls: Iterable[str], arguments: Sequence[str], cwd: Path) -> list[Point]:
-    """Run a command whole and list its points: calls that change something below `folder`."""
+def trace(
+    folder: Path, calls: Iterable[str], arguments: Sequence[str], cwd: Path, code: int = 0
+) -> list[Point]:
+    """Run a command whole, which ends with `code`, and list its points: calls that change something
+    below `folder`."""
     log = folder / "strace.log"
     names = ",".join(f"?{name}" for name in calls)
     command = ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", f"trace={names}"]
     done = run([*command, TREERING, *arguments], cwd)
-    assert done.code == 0, done
+    assert done.code == code, done
     by_path: Counter[tuple[str, str, str]] = Counter()
     by_thread: Counter[tuple[str, str]] = Counter()
     points: dict[Point, None] = {}
@@ -269,12 +272,14 @@ def trace(folder: Path, calls: Iterable[str], arguments: Sequence[str], cwd: Pat
     return list(points)
 
 
-def points_of(template: Path, arguments: Sequence[str], calls: Iterable[str]) -> list[Point]:
+def points_of(
+    template: Path, arguments: Sequence[str], calls: Iterable[str], code: int = 0
+) -> list[Point]:
     """The points of a command in the tree of a case."""
     folder = template.with_name("traced")
     copy(template, folder)
     repoint(folder)
-    found = trace(folder, calls, arguments, folder / "tree")
+    found = trace(folder, calls, arguments, folder / "tree", code)
     shutil.rmtree(folder)
     return found
 

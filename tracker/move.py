@@ -171,7 +171,7 @@ class _Mover:
     ) -> Result:
         """The live tree from `old` to `new`. What is `equal` is not deleted, what is `spared` not
         touched."""
-        self._progress.begin("switching")
+        self._progress.begin("writing")
         self._equal, self._spared = equal, spared
         self._new = new
         self._state.begin()

@@ -21,6 +21,7 @@ from ..store.durable import fsync_folder, replace_file
 from ..store.errors import Conflict, Corrupt, storage_error
 from ..store.quoting import quote_path
 from ..store.repository import Repository
+from .merge_state import Merging
 from .restore_plan import Earlier
 from .scope import Relation, Scope
 
@@ -33,7 +34,8 @@ class Move(NamedTuple):
     """A work tree on its way from one root to another (empty: no commit yet), after which `head`
     (a full ref name or a commit id) is to be HEAD. `again` and `back` are the arguments that finish
     and undo it. `equal` are paths that stood there as the target has them, uncommitted, and
-    `spared` those that it leaves alone: going back touches neither."""
+    `spared` those that it leaves alone: going back touches neither. `merging`: the merge that is
+    under way, or made, once the tree is there; a move of one that is given up has none."""
 
     verb: str
     base: bytes
@@ -43,6 +45,12 @@ class Move(NamedTuple):
     back: tuple[str, ...]
     equal: tuple[bytes, ...] = ()
     spared: tuple[bytes, ...] = ()
+    merging: Merging | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, before the commit that it is about."""
+        return f"a {self.verb} {'of' if self.merging else 'to'}"
 
 
 class Restore(NamedTuple):
@@ -119,7 +127,7 @@ def _arguments(restore: Restore) -> str:
 def summary(restore: Restore) -> str:
     """What became of it, in a line."""
     if restore.move is not None:
-        return f"a {restore.move.verb} to {restore.commit[:10]} was interrupted"
+        return f"{restore.move.name} {restore.commit[:10]} was interrupted"
     name = f"a restore of {restore.commit[:10]}"
     if not restore.failed:
         return f"{name} was interrupted"

@@ -12,10 +12,10 @@ import os
 import pwd
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..store.errors import Corrupt, NotFound, storage_error
+from ..store.errors import Conflict, Corrupt, NotFound, storage_error
 from ..store.filesystem import filesystem_type
 from ..store.history import BRANCHES, Commit, Person, RefUpdate
 from ..store.ids import NodeId
@@ -26,10 +26,11 @@ from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.root_record import Change, RootRecord
 from ..store.trees import encode_root, load_root, lookup
-from . import restore_log
+from . import merge_state, restore_log
 from .build import Context, Totals, TreeBuilder
 from .changes import count_changes
 from .links import LinkTable
+from .merge_state import Merging
 from .metadata import XattrFilter
 from .reading import MAX_THREADS, FileReader, ReaderOptions
 from .report import Report
@@ -39,11 +40,13 @@ from .scope import EVERYTHING, Scope
 from .unrestored import Unrestored
 
 MAX_PASSES = 3
+DEFAULT_MESSAGE = "snapshot\n"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to commit and as whom. `scope`: everything, or only what lies at some paths."""
+    """What to commit and as whom. An empty message stands for the merge's, or "snapshot". `scope`:
+    everything, or only what lies at some paths."""
 
     message: str
     author: Person
@@ -91,7 +94,8 @@ def commit(
     progress: Progress = SILENT,
     check: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Commit the work tree at `top`. `check` runs once the lock is held and may refuse."""
+    """Commit the work tree at `top`, which finishes a merge that is under way. `check` runs once
+    the lock is held and may refuse."""
     started = time.monotonic()
     with repository.lock("commit", "a commit"):
         restore_log.refuse_if_pending(repository)
@@ -99,6 +103,7 @@ def commit(
         head = head_commit(repository)
         if head is None:
             _refuse_lost_branch(repository)
+        merging = _merging(repository, top, request)
         base = _base(repository, head)
         writer = repository.writer()
         try:
@@ -112,11 +117,15 @@ def commit(
             raise
         progress.begin("recording")
         repository.record_packs(writer.packs)
-        if not request.allow_empty and _is_same(head, root, entry):
+        if merging is None and not request.allow_empty and _is_same(head, root, entry):
             return Outcome(None, root, Change(), time.monotonic() - started, built.report)
         change = _count(repository, base, entry, built.totals, writer)
-        record = RootRecord(root, (), change, *_owner_names(head, built.owners))
-        made = _record(repository, request, head, record)
+        parents = _parents(repository, head, merging)
+        record = RootRecord(root, (), change, *owner_names(parents, built.owners))
+        message = request.message or (merging.message if merging else DEFAULT_MESSAGE)
+        made = record_commit(repository, replace(request, message=message), parents, record)
+        if merging is not None:
+            merge_state.end(repository)
         return Outcome(made, root, change, time.monotonic() - started, built.report)
 
 
@@ -159,31 +168,53 @@ def _count(
     return change._replace(stored=writer.stored_bytes)
 
 
-def _record(
-    repository: Repository, request: Request, head: Commit | None, record: RootRecord
+def _merging(repository: Repository, top: Path, request: Request) -> Merging | None:
+    """The merge that this commit finishes. Conflict when it may not."""
+    merging = merge_state.pending(repository)
+    if merging is None:
+        return None
+    if not request.scope.whole:
+        raise Conflict(
+            "a merge is committed whole, not by paths",
+            hint="leave the paths away; or go back with: treering merge --abort",
+        )
+    merge_state.refuse_if_unsettled(repository, merging, top)
+    return merging
+
+
+def _parents(repository: Repository, head: Commit | None, merging: Merging | None) -> list[Commit]:
+    found = [head] if head else []
+    return [*found, repository.history.commit(merging.theirs)] if merging else found
+
+
+def record_commit(
+    repository: Repository, request: Request, parents: list[Commit], record: RootRecord
 ) -> Commit:
+    """Make the commit of a root that is stored durably, and move the branch, or detached HEAD,
+    from the first parent to it. Conflict when that has moved."""
+    head = parents[0].id if parents else None
     branch = repository.history.branch()
     ref = BRANCHES + branch if branch else "HEAD"
     repository.mark_held([record.root], "whole")
     made = repository.history.create_commit(
         record,
-        [head.id] if head else [],
+        [parent.id for parent in parents],
         request.author,
         request.committer,
         request.message,
         ref,
     )
-    repository.mark_finalized([RefUpdate(ref, head.id if head else None, made.id)])
+    repository.mark_finalized([RefUpdate(ref, head, made.id)])
     return made
 
 
-def _owner_names(
-    head: Commit | None, owners: tuple[set[int], set[int]]
+def owner_names(
+    parents: list[Commit], owners: tuple[set[int], set[int]]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Names of the owners in the snapshot, as this machine knows them: those met now, beside those
-    of the parent."""
-    users = dict(head.record.users) if head else {}
-    groups = dict(head.record.groups) if head else {}
+    of the parents, of which the first comes first."""
+    users = {uid: name for parent in parents[::-1] for uid, name in parent.record.users.items()}
+    groups = {gid: name for parent in parents[::-1] for gid, name in parent.record.groups.items()}
     for uid in owners[0]:
         try:
             users[uid] = pwd.getpwuid(uid).pw_name

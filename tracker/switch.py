@@ -14,7 +14,7 @@ from ..store.head import current, set_head
 from ..store.history import Commit, Person
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
-from . import move, restore_log
+from . import merge_state, move, restore_log
 from .restore_plan import Result
 from .snapshot import head_commit
 
@@ -47,6 +47,7 @@ def switch(
     when the tree is durable, before HEAD moves. Conflict when changes would be lost, or when
     another switch is not finished."""
     with repository.lock("commit", f"a {goal.verb}"):
+        merge_state.refuse_if_pending(repository)
         ready()
         result = _resume(repository, top, goal, progress)
         if result is None:
@@ -79,6 +80,7 @@ def empty(repository: Repository, top: Path, branch: str, who: Person) -> None:
     """Put HEAD on a branch (a full ref name) without commits, which leaves the work tree as it is;
     a switch away from there that was interrupted is undone."""
     with repository.lock("commit", "a switch"):
+        merge_state.refuse_if_pending(repository)
         pending = restore_log.pending(repository)
         plan = pending.move if pending else None
         if plan is not None and not plan.base and branch == current(repository.history):

@@ -11,7 +11,7 @@ from ...store.history import Person
 from ..context import Context, common_options, pass_context
 from ..output import commit_json, say, say_json
 from ..sizes import format_seconds
-from ..summary import change_line, finish_report, report_json
+from ..summary import change_line, finish_report, message_of, report_json, say_commit
 
 
 @click.command("commit")
@@ -43,7 +43,8 @@ def command(
 ) -> None:
     """Record the work tree, or only PATHS of it, as a snapshot.
 
-    There is no staging area: a commit takes everything that .treeringignore does not exclude.
+    There is no staging area: a commit takes everything that .treeringignore does not exclude. While
+    a merge is under way it is the merge's.
 
     \b
     Example:
@@ -58,8 +59,7 @@ def command(
     committer = context.person()
     writer = _author(author, committer) if author else committer
     scope = Scope(context.tree_paths(paths))
-    text = "\n\n".join(message).strip() or "snapshot"
-    request = Request(text + "\n", writer, committer, scope, allow_empty)
+    request = Request(message_of(message), writer, committer, scope, allow_empty)
     with context.progress() as progress:
         outcome = commit(context.repository, top, request, progress=progress)
     made = outcome.commit
@@ -74,8 +74,7 @@ def command(
     elif made is None:
         say("nothing to commit, work tree clean")
     elif not context.quiet:
-        branch = context.repository.history.branch() or "detached HEAD"
-        say(f"[{branch} {made.short}] {made.title}")
+        say_commit(context, made)
         say(f" {change_line(outcome.change)} in {format_seconds(outcome.seconds)}")
     heard = not context.json and not context.quiet
     new = unsaid(context.repository.catalog, outcome.report, whole=scope.whole) if heard else 0

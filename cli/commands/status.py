@@ -32,8 +32,9 @@ def command(context: Context, regions: bool, zero: bool) -> None:
     Example:
       treering status --regions
     """
-    from ...tracker import restore_log
+    from ...tracker import merge_state, restore_log
     from ...tracker.status import StatusScan
+    from ..clashes import merging_json, say_merging
 
     top = context.work_tree()
     repository = context.repository
@@ -43,13 +44,14 @@ def command(context: Context, regions: bool, zero: bool) -> None:
         items = sorted(scan.items(), key=lambda item: item.path)
     branch = repository.history.branch()
     upstream = ahead_behind(repository, branch)
-    pending = restore_log.pending(repository)
+    pending, merging = restore_log.pending(repository), merge_state.pending(repository)
     if context.json:
         say_json(
             {
                 "branch": branch,
                 "head": scan.head.id if scan.head else None,
                 "upstream": upstream,
+                "merging": merging_json(merging, top),
                 "changes": [_item_json(item) for item in items],
                 "touched_folders": scan.touched,
                 "interrupted_restore": pending.commit if pending else None,
@@ -68,6 +70,8 @@ def command(context: Context, regions: bool, zero: bool) -> None:
         text = restore_log.summary(pending)
         say(f"{text[0].upper()}{text[1:]}.")
         say(f"  (finish it with: {restore_log.command(pending)})")
+    if merging:
+        say_merging(merging, top, zero)
     if items:
         say("Changes since the last commit:")
         for item in items:

@@ -35,6 +35,7 @@ both = st.sampled_from([0, 1])
 branches = st.sampled_from(["main", "side", "top/ic"])
 tags = st.sampled_from(["v1", "v2"])
 files = st.sampled_from(["a", "b", "d/c"])
+endings = st.sampled_from(["ours", "theirs", "abort"])
 contents = st.sampled_from([b"", b"x", b"y" * BLOCK, b"z" * (3 * BLOCK + 1)])
 
 
@@ -110,6 +111,23 @@ class TwoClones(RuleBasedStateMachine):
             return True
         return ref.startswith(HEADS) and old in self.ancestors(new)
 
+    def common(self, one: str, other: str) -> list[str]:
+        """The best common ancestors."""
+        found = self.ancestors(one) & self.ancestors(other)
+        return [c for c in found if not any(c in self.ancestors(d) - {d} for d in found)]
+
+    def base(self, one: str, other: str) -> Tree | None:
+        """The tree against which two commits are merged; None where the order in which several
+        common ancestors are merged might matter."""
+        bases = self.common(one, other)
+        if len(bases) > 2:
+            return None
+        trees = [dict(self.commits[commit].tree) for commit in bases]
+        if len(bases) < 2:
+            return trees[0] if trees else {}
+        below = self.base(*bases)
+        return None if below is None else three_way(below, trees[0], trees[1], "neither")[0]
+
     # -- here --------------------------------------------------------------------------------------
 
     @rule(which=both, name=files, content=contents)
@@ -125,6 +143,11 @@ class TwoClones(RuleBasedStateMachine):
         clone = self.clones[which]
         (clone.top / name).unlink(missing_ok=True)
         clone.tree.pop(name, None)
+
+    @rule(which=both, name=files, content=contents)
+    def write_and_commit(self, which: int, name: str, content: bytes) -> None:
+        self.write(which, name, content)
+        self.commit(which)
 
     @rule(which=both)
     def commit(self, which: int) -> None:
@@ -156,18 +179,74 @@ class TwoClones(RuleBasedStateMachine):
             self.commits.setdefault(held, Made((), (clone.head,)))
         clone.refs[TAGS + name] = held
 
-    @rule(which=both, name=branches)
-    def switch(self, which: int, name: str) -> None:
-        """To another branch, with nothing uncommitted."""
+    @rule(which=both, number=st.integers(0, 2))
+    def switch(self, which: int, number: int) -> None:
+        """To any branch that there is, with nothing uncommitted."""
+        self.tidy(which)
         clone = self.clones[which]
-        wanted = clone.refs.get(HEADS + name)
-        if clone.head is None or wanted is None:
+        names = sorted(ref.removeprefix(HEADS) for ref in clone.refs if ref.startswith(HEADS))
+        if clone.head is None:
             return
-        if tuple(sorted(clone.tree.items())) != self.commits[clone.head].tree:
-            self.commit(which)
-            wanted = clone.refs[HEADS + name]
+        name = names[number % len(names)]
+        wanted = clone.refs[HEADS + name]
         clone.run("switch", name)
         clone.branch, clone.tree = name, dict(self.commits[wanted].tree)
+        assert files_of(clone.top) == clone.tree
+
+    @rule(which=both, number=st.integers(0, 5), then=endings)
+    def merge(self, which: int, number: int, then: str) -> None:
+        """Of any branch that there is, with nothing uncommitted."""
+        self.tidy(which)
+        clone = self.clones[which]
+        refs = sorted(ref for ref in clone.refs if ref.startswith((HEADS, TRACKING)))
+        if not refs:
+            return
+        ref = refs[number % len(refs)]
+        command = ["merge", "--allow-unrelated-histories", ref]
+        self.merged(clone, clone.refs[ref], command, then)
+
+    def tidy(self, which: int) -> None:
+        """Commit what is not."""
+        clone = self.clones[which]
+        known = self.commits[clone.head].tree if clone.head else ()
+        if tuple(sorted(clone.tree.items())) != known:
+            self.commit(which)
+
+    def merged(self, clone: Clone, theirs: str, command: list[str], then: str) -> None:
+        """Run a command that merges a commit, and end the merge that is left if there is one."""
+        head = clone.head
+        if head is None or head in self.ancestors(theirs):
+            clone.run(*command)
+            self.arrived(clone, theirs)
+        elif theirs in self.ancestors(head):
+            clone.run(*command)
+        elif not self.common(head, theirs) and "pull" in command:
+            assert clone.run(*command, code=None) == LOST
+        else:
+            base = self.base(head, theirs)
+            if base is not None:
+                self.diverged(clone, base, theirs, command, then)
+
+    def diverged(
+        self, clone: Clone, base: Tree, theirs: str, command: list[str], then: str
+    ) -> None:
+        assert clone.head is not None
+        other = dict(self.commits[theirs].tree)
+        tree, clashes = three_way(base, clone.tree, other, then)
+        assert clone.run(*command, code=None) == (LOST if clashes else 0)
+        if clashes and then == "abort":
+            clone.run("merge", "--abort")
+            return
+        if clashes:
+            clone.run("merge", f"--{then}")
+            clone.run("merge", "--continue")
+        made = refs_of(clone.top / ".treering")[HEADS + clone.branch]
+        self.commits[made] = Made(tuple(sorted(tree.items())), (clone.head, theirs))
+        self.arrived(clone, made)
+
+    def arrived(self, clone: Clone, commit: str) -> None:
+        clone.refs[HEADS + clone.branch] = commit
+        clone.tree = dict(self.commits[commit].tree)
         assert files_of(clone.top) == clone.tree
 
     # -- there -------------------------------------------------------------------------------------
@@ -243,6 +322,21 @@ class TwoClones(RuleBasedStateMachine):
             elif force or ref not in clone.refs:
                 clone.refs[ref] = held
 
+    @rule(which=both, then=endings)
+    def pull(self, which: int, then: str) -> None:
+        clone = self.clones[which]
+        theirs = self.there.get(HEADS + clone.branch)
+        self.tidy(which)
+        if theirs is None:
+            assert clone.run("pull", "--merge", "origin", code=None) == 1
+            return
+        for ref, held in self.there.items():
+            tracking = ref.startswith(HEADS)
+            clone.refs.setdefault(TRACKING + ref.removeprefix(HEADS) if tracking else ref, held)
+            if tracking:
+                clone.refs[TRACKING + ref.removeprefix(HEADS)] = held
+        self.merged(clone, theirs, ["pull", "--merge", "origin"], then)
+
     # -- what must hold ----------------------------------------------------------------------------
 
     @invariant()
@@ -270,6 +364,20 @@ class TwoClones(RuleBasedStateMachine):
             assert files_of(fresh.top) == wanted
         finally:
             shutil.rmtree(fresh.top)
+
+
+def three_way(base: Tree, ours: Tree, theirs: Tree, then: str) -> tuple[Tree, list[str]]:
+    """The merged tree, and what both sides changed, each in its own way: taken from one side."""
+    merged, clashes = {}, []
+    for name in base.keys() | ours.keys() | theirs.keys():
+        old, mine, other = (tree.get(name) for tree in (base, ours, theirs))
+        found = mine if other in (mine, old) else other
+        if mine not in (old, other) and other not in (old, mine):
+            clashes.append(name)
+            found = {"ours": mine, "theirs": other}.get(then)
+        if found is not None:
+            merged[name] = found
+    return merged, clashes
 
 
 def refs_of(path: Path) -> Mapping[str, str]:

@@ -1,0 +1,118 @@
+"""kill -9 at any system call of a merge, and of giving one up: it can be finished, it can be taken
+back, and what is not committed is there in both cases."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from faulting import (
+    METADATA,
+    WRITING,
+    Point,
+    check_next_commit,
+    check_whole,
+    commits,
+    copy,
+    each_point,
+    inject,
+    points_of,
+    read_tree,
+    sample,
+    some_or_all,
+    succeed,
+    treering,
+    write,
+)
+
+MERGE = ["merge", "night"]
+ABORT = ["merge", "--abort"]
+
+
+def prepare(template: Path, folder: Path, *, clash: bool) -> Path:
+    """Two commits on main; `night` from the first of them, with changes elsewhere, and, for a
+    clash, in a file that main changed, too. Something is not committed."""
+    copy(template, folder)
+    top = folder / "tree"
+    succeed(top, "switch", "-c", "night", "HEAD~1")
+    write(top / "text", b"night\n" * 1000)
+    write(top / "sub" / "new" / "file", b"night")
+    (top / "many" / "007").unlink()
+    if clash:
+        write(top / "many" / "003", b"of the night")
+    succeed(top, "commit", "-m", "night")
+    succeed(top, "switch", "main")
+    write(top / "mine", b"not committed")
+    write(top / "sub" / "deep" / "mine", b"not committed")
+    with (top / "sparse").open("r+b") as file:
+        file.write(b"not committed")
+    (top / "many" / "005").unlink()
+    return folder
+
+
+def kill_clean_merge(point: Point, folder: Path) -> None:
+    top = folder / "tree"
+    before, history = read_tree(top), commits(top)
+    copy(top, folder / "wanted")
+    succeed(folder / "wanted", *MERGE)
+    wanted = read_tree(folder / "wanted")
+    done = inject(point, "signal=SIGKILL", folder, MERGE, top)
+    assert done.code in (0, -9), done
+    check_whole(top)
+    if (top / ".treering" / "tracker" / "restore").exists():
+        refused = treering(top, "commit", "-m", "must not be")
+        assert refused.code == 11 and "treering merge --continue" in refused.err, refused
+        if zlib.crc32(repr(point).encode()) % 2:
+            gone_back = treering(top, *ABORT)
+            assert gone_back.code == (0 if commits(top) == history else 11), gone_back
+        else:
+            succeed(top, "merge", "--continue")
+    merged = commits(top) != history
+    assert read_tree(top) == (wanted if merged else before)
+    if not merged:
+        succeed(top, *MERGE)
+        assert read_tree(top) == wanted
+    assert len(commits(top)) == len(history) + 2
+    check_next_commit(top, folder / "out")
+
+
+@some_or_all(8)
+def test_a_killed_merge_is_finished_or_taken_back(
+    two_commits: Path, tmp_path: Path, count: int
+) -> None:
+    template = prepare(two_commits, tmp_path / "template", clash=False)
+    points = points_of(template, MERGE, [*WRITING, *METADATA])
+    each_point(sample(points, count), template, tmp_path / "cases", kill_clean_merge)
+
+
+def kill_clash(point: Point, folder: Path) -> None:
+    """A merge with a conflict, and then giving it up, both killed at the same point."""
+    top = folder / "tree"
+    before, history = read_tree(top), commits(top)
+    done = inject(point, "signal=SIGKILL", folder, MERGE, top)
+    assert done.code in (11, -9), done
+    check_whole(top)
+    assert commits(top) == history
+    if (top / ".treering" / "tracker" / "restore").exists():
+        assert treering(top, "merge", "--continue").code == 11
+    elif "Merging" not in succeed(top, "status").out:
+        assert read_tree(top) == before
+        assert treering(top, *MERGE).code == 11
+    assert (top / "many" / "003~night").read_bytes() == b"of the night"
+    assert (top / "many" / "003").read_bytes() == b"replaced"
+    assert treering(top, "commit", "-m", "must not be").code == 11
+    assert inject(point, "signal=SIGKILL", folder, ABORT, top).code in (0, -9)
+    if treering(top, *ABORT).code == 2:  # it had come to its end
+        assert "Merging" not in succeed(top, "status").out
+    assert read_tree(top) == before
+    assert commits(top) == history
+    check_next_commit(top, folder / "out")
+
+
+@some_or_all(8)
+def test_a_killed_conflict_is_left_or_given_up(
+    two_commits: Path, tmp_path: Path, count: int
+) -> None:
+    template = prepare(two_commits, tmp_path / "template", clash=True)
+    points = points_of(template, MERGE, [*WRITING, *METADATA], code=11)
+    each_point(sample(points, count), template, tmp_path / "cases", kill_clash)

@@ -1,0 +1,130 @@
+"""The merge that is under way: which commits, what is still in dispute, and what was written.
+
+A small file in the repository's `tracker/`, made durable once the work tree holds the merged tree
+and before the restore log goes, and deleted after the merge is committed or given up. While it is
+there, a commit is the merge's, and whatever would move the work tree elsewhere is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from ..store.durable import fsync_folder, replace_file
+from ..store.errors import Conflict, Corrupt, storage_error
+from ..store.quoting import quote_path
+from ..store.repository import Repository
+
+MAGIC: Final = b"treering merge 1\n"
+NAMED: Final = 5
+"""So many paths are spelled out in a message."""
+
+What = Literal["changed", "added", "deleted-here", "deleted-there", "kind", "attributes"]
+
+
+class Clash(NamedTuple):
+    """A path that both sides changed, each in its own way. `beside` is where their version stands;
+    None where they have none, or where only attributes of a folder are in dispute."""
+
+    path: bytes
+    what: What
+    beside: bytes | None = None
+
+
+class Merging(NamedTuple):
+    """A merge of commit `theirs`, called `label`, into commit `ours`: the root that was written to
+    the work tree, with what it added to the store (bytes), and the clashes that are not settled.
+    `clean`: there were none."""
+
+    ours: str
+    theirs: str
+    label: str
+    message: str
+    root: bytes
+    stored: int
+    clean: bool
+    clashes: tuple[Clash, ...] = ()
+
+
+def _path(repository: Repository) -> Path:
+    return repository.path / "tracker" / "merge"
+
+
+def write(repository: Repository, merging: Merging) -> None:
+    """Note durably that a merge is under way, and how it stands."""
+    try:
+        replace_file(_path(repository), MAGIC + msgspec.msgpack.encode(merging))
+    except OSError as error:
+        raise storage_error("writing the state of the merge", error) from error
+
+
+def end(repository: Repository) -> None:
+    """No merge is under way any more."""
+    _path(repository).unlink(missing_ok=True)
+    fsync_folder(_path(repository).parent)
+
+
+def pending(repository: Repository) -> Merging | None:
+    """The merge that is under way. A crash may leave the file of one that is committed: that is
+    none."""
+    try:
+        content = _path(repository).read_bytes()
+    except FileNotFoundError:
+        return None
+    if not content.startswith(MAGIC):
+        raise Corrupt(f"{_path(repository)} is not the state of a merge", hint="delete it")
+    try:
+        found = msgspec.msgpack.decode(content[len(MAGIC) :], type=Merging)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"{_path(repository)} is damaged", hint="delete it") from error
+    return None if is_committed(repository, found) else found
+
+
+def is_committed(repository: Repository, merging: Merging) -> bool:
+    """Whether HEAD is the commit of this merge."""
+    head = repository.history.head()
+    if head is None or head == merging.ours:
+        return False
+    return repository.history.commit(head).parents == (merging.ours, merging.theirs)
+
+
+def refuse_if_pending(repository: Repository) -> None:
+    """Conflict while a merge is under way."""
+    found = pending(repository)
+    if found is not None:
+        raise Conflict(
+            f"a merge of '{found.label}' is not finished",
+            hint="finish it with: treering merge --continue; or go back with: "
+            "treering merge --abort",
+        )
+
+
+def unsettled(merging: Merging, top: Path) -> list[Clash]:
+    """The clashes that are still open: their version stands beside ours, or, where they have none,
+    ours is still there. OSError."""
+    return [clash for clash in merging.clashes if _is_there(top, clash)]
+
+
+def _is_there(top: Path, clash: Clash) -> bool:
+    path = clash.path if clash.beside is None else clash.beside
+    return os.path.lexists(os.fsencode(top) + b"/" + path)
+
+
+def refuse_if_unsettled(repository: Repository, merging: Merging, top: Path) -> None:
+    """Conflict while a merge cannot be committed."""
+    if repository.history.head() != merging.ours:
+        raise Conflict(
+            f"HEAD has moved since the merge of '{merging.label}' began",
+            hint="give the merge up with: treering merge --abort",
+        )
+    left = unsettled(merging, top)
+    if left:
+        paths = ", ".join(quote_path(clash.path or b".") for clash in left[:NAMED])
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        raise Conflict(
+            f"the merge of '{merging.label}' is not settled: {paths}{more}",
+            hint="treering status says what to do about each",
+        )
