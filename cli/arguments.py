@@ -4,6 +4,7 @@ they name."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import click
 
@@ -27,16 +28,19 @@ class PathsCommand(click.Command):
 
 
 def revisions_and_paths(
-    context: Context, arguments: tuple[str, ...]
+    context: Context,
+    arguments: tuple[str, ...],
+    find: Callable[[str], object] | None = None,
 ) -> tuple[list[str], list[str]]:
     """The revisions, and the paths as they were given. Without `--`, the first argument that names
-    no revision begins the paths. NotFound when there is nothing at a path: then it was to be a
+    no revision begins the paths; `find` looks up one that may be more than a commit, and raises
+    where it names nothing. NotFound when there is nothing at a path: then it was to be a
     revision, or it is gone, and needs `--`."""
     behind = click.get_current_context().meta.get(PATHS)
     if behind is not None:
         return list(arguments), behind
     for place, text in enumerate(arguments):
-        error = _no_revision(context, text)
+        error = _no_revision(text, find or context.repository.history.resolve)
         if error is not None:
             for path in arguments[place:]:
                 if not os.path.lexists(context.start / path):
@@ -45,14 +49,13 @@ def revisions_and_paths(
     return list(arguments), []
 
 
-def _no_revision(context: Context, text: str) -> TreeringError | None:
+def _no_revision(text: str, find: Callable[[str], object]) -> TreeringError | None:
     """Why this is no revision; None when it is one."""
-    history = context.repository.history
     if text in (".", "..") or text.startswith(("./", "../")):
         return NotFound(f"unknown revision '{text}'")
     try:
         for name in names(text):
-            history.resolve(name)
+            find(name)
     except (NotFound, InvalidInput) as error:
         return error
     return None

@@ -40,21 +40,14 @@ def style_options(function: Function) -> Function:
     return function
 
 
-def changes_between(
-    repository: Repository, old: Commit | None, new: Commit, paths: Iterable[bytes] = ()
-) -> list[FileChange]:
-    """What differs between two commits, or of it what lies at `paths`."""
-    source = repository.store
-    tops = [load_root(source, commit.root).top if commit else None for commit in (old, new)]
-    return file_changes(source, tops[0], tops[1], paths)
-
-
 def changes_of(
     repository: Repository, commit: Commit, paths: Iterable[bytes] = ()
 ) -> list[FileChange]:
     """What a commit changed against its first parent."""
+    source = repository.store
     parent = repository.history.commit(commit.parents[0]) if commit.parents else None
-    return changes_between(repository, parent, commit, paths)
+    old = load_root(source, parent.root).top if parent else None
+    return file_changes(source, old, load_root(source, commit.root).top, paths)
 
 
 def say_changes(

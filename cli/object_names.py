@@ -16,6 +16,7 @@ from ..store.block_store import BlockStore
 from ..store.errors import InvalidInput, NotFound
 from ..store.ids import BLOCK_PREFIX, ID_LENGTH, NODE_PREFIX
 from ..store.nodes import BranchNode, Entry, EntryKind, LeafNode, RootNode, decode
+from ..store.trees import Tree
 
 if TYPE_CHECKING:
     from .context import Context
@@ -32,6 +33,30 @@ class Place(NamedTuple):
     entry: Entry
     path: bytes
     block_size: int
+
+
+def tree_of(context: Context, text: str) -> Tree:
+    """The tree of a commit, or of root:HEX."""
+    store = context.repository.store
+    spelled = SPELLED.fullmatch(text)
+    if spelled is None:
+        try:
+            commit = context.commit(text)
+        except NotFound as error:
+            raise (_no_tree(text) if ":" in text else error) from error
+        return trees.load_tree(store, commit.id, commit.root)
+    kind, digits, below = spelled.groups()
+    if kind != "root" or below:
+        raise _no_tree(text)
+    identity = _identity(store, kind, digits.lower())
+    return Tree(f"root:{identity.hex()}", _top(store, kind, identity))
+
+
+def _no_tree(text: str) -> InvalidInput:
+    return InvalidInput(
+        f"'{text}' does not name a whole tree",
+        hint="give a commit or root:HEX, and paths behind it",
+    )
 
 
 def place_of(context: Context, text: str) -> Place:

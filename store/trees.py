@@ -35,9 +35,33 @@ def load_root(source: NodeSource, root: bytes) -> RootNode:
     return decode_as(RootNode, source.node(root))
 
 
+def load_tree(source: NodeSource, name: str, root: bytes) -> Tree:
+    """The tree of the root of a commit, `name`."""
+    return Tree(name, load_root(source, root).top)
+
+
 def encode_root(top: Entry, block_size: int) -> bytes:
     """The plain bytes of the root node over a top folder entry."""
     return encode(RootNode(FORMAT_VERSION, block_size, CHUNKER_FIXED, top))
+
+
+class Tree(NamedTuple):
+    """A whole stored tree: a name that stays its own wherever refs move - the id of a commit, or
+    root:HEX - and its top folder."""
+
+    name: str
+    top: Entry
+
+    @property
+    def commit(self) -> str | None:
+        """The id of the commit that was named."""
+        return None if ":" in self.name else self.name
+
+
+def short_name(name: str) -> str:
+    """The name of a tree as messages write it."""
+    kind, colon, digits = name.rpartition(":")
+    return f"{kind}{colon}{digits[:10]}"
 
 
 def components(path: bytes) -> list[bytes]:

@@ -24,7 +24,6 @@ from ..store.block_store import BlockStore
 from ..store.codec import CodecId
 from ..store.content import IndexBuilder, block_count
 from ..store.errors import NotFound, storage_error
-from ..store.history import Commit
 from ..store.ids import NULL, Key, NodeId, block_id, block_key, node_id
 from ..store.nodes import EMPTY_FOLDER, Entry
 from ..store.packfile import Record
@@ -39,7 +38,7 @@ from .diff import FileChange, listed
 from .metadata import Stat, at, folder_entry, make_entry, read_xattrs, special_entry
 from .report import Report
 from .scan import FOLDER_FLAGS
-from .snapshot import top_entry, xattr_filter
+from .snapshot import xattr_filter
 from .status import StatusScan
 from .unrestored import Unrestored
 
@@ -100,15 +99,15 @@ class LiveSource:
 
 
 class LiveDiff:
-    """One comparison of the tree at `top` with a commit, or with nothing. `report` is complete
-    after `changes`."""
+    """One comparison of the tree at `top` with a stored one, by its top folder, or with nothing.
+    `report` is complete after `changes`."""
 
     def __init__(
-        self, repository: Repository, top: Path, base: Commit | None, progress: Progress = SILENT
+        self, repository: Repository, top: Path, base: Entry | None, progress: Progress = SILENT
     ) -> None:
         self._repository = repository
         self._top = top
-        self._base = top_entry(repository, base)
+        self._base = base
         self._scan = StatusScan(repository, top, base=base, into_new=True, progress=progress)
         self._keep = xattr_filter(repository)
         self._unrestored = Unrestored(repository)

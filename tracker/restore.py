@@ -18,7 +18,7 @@ from ..store.nodes import Entry
 from ..store.progress import SILENT, Progress
 from ..store.quoting import quote_path
 from ..store.repository import Repository
-from ..store.trees import load_root
+from ..store.trees import Tree, load_root
 from . import restore_log
 from .checkout import Restorer
 from .placing import sync_file_system
@@ -39,19 +39,19 @@ def _ignore(_action: Action) -> None:
 def restore_in_place(
     repository: Repository,
     top: Path,
-    commit: Commit,
+    tree: Tree,
     options: Options,
     *,
     force: bool = False,
     progress: Progress = SILENT,
     on_action: Callable[[Action], None] = _ignore,
 ) -> Result:
-    """Bring the work tree, or the paths in scope, to a commit. Without paths and without `force`,
-    Conflict when that would lose uncommitted changes."""
-    wanted = load_root(repository.store, commit.root).top
-    _check_paths(repository, wanted, options.scope)
+    """Bring the work tree, or the paths in scope, to a stored tree. Without paths and without
+    `force`, Conflict when that would lose uncommitted changes."""
+    wanted = tree.top
+    _check_paths(repository, tree, options.scope)
     with repository.lock("commit", "a commit"):
-        log = restore_log.Restore(commit.id, tuple(options.scope.paths), options.delete)
+        log = restore_log.Restore(tree.name, tuple(options.scope.paths), options.delete)
         restore_log.refuse_if_pending(repository, options.scope)
         earlier = restore_log.pending(repository)
         resumed = earlier is not None and earlier.is_same(log)
@@ -111,29 +111,31 @@ def _restorer(
 def restore_elsewhere(
     repository: Repository,
     target: Path,
-    commit: Commit,
+    tree: Tree,
     options: Options,
     *,
     progress: Progress = SILENT,
     on_action: Callable[[Action], None] = _ignore,
 ) -> Result:
-    """Restore a commit, or the paths in scope, into another folder, made if need be."""
-    wanted = load_root(repository.store, commit.root).top
-    _check_paths(repository, wanted, options.scope)
+    """Restore a stored tree, or the paths in scope, into another folder, made if need be."""
+    _check_paths(repository, tree, options.scope)
     if not options.dry_run:
         target.mkdir(parents=True, exist_ok=True)
     progress.begin("restoring")
-    restorer = Restorer(repository, wanted, target, options, progress=progress, on_action=on_action)
+    restorer = Restorer(
+        repository, tree.top, target, options, progress=progress, on_action=on_action
+    )
     return restorer.run()
 
 
-def _check_paths(repository: Repository, wanted: Entry, scope: Scope) -> None:
+def _check_paths(repository: Repository, tree: Tree, scope: Scope) -> None:
+    what = "commit" if tree.commit else "root"
     for path in scope.paths:
         try:
-            trees.lookup(repository.store, wanted, path)
+            trees.lookup(repository.store, tree.top, path)
         except NotFound as error:
             raise NotFound(
-                f"{quote_path(path)} is not in that commit", hint="see: treering ls REV"
+                f"{quote_path(path)} is not in that {what}", hint="see: treering ls REV"
             ) from error
 
 

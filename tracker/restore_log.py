@@ -21,6 +21,7 @@ from ..store.durable import fsync_folder, replace_file
 from ..store.errors import Conflict, Corrupt, storage_error
 from ..store.quoting import quote_path
 from ..store.repository import Repository
+from ..store.trees import short_name
 from .merge_state import Merging
 from .restore_plan import Earlier
 from .scope import Relation, Scope
@@ -54,9 +55,9 @@ class Move(NamedTuple):
 
 
 class Restore(NamedTuple):
-    """A restore: from which commit, of which paths (none: the whole tree), and whether what is not
-    in the commit was to be deleted. `failed`: it came to its end, but for these paths. `move`: it
-    is no restore but a move to this commit."""
+    """A restore: from which commit or root (the name of a `Tree`), of which paths (none: all), and
+    whether what is not in there was to be deleted. `failed`: it came to its end, but for these
+    paths. `move`: it is no restore but a move to this commit."""
 
     commit: str
     paths: tuple[bytes, ...]
@@ -114,7 +115,8 @@ def command(restore: Restore) -> str:
     if restore.move is not None:
         return shlex.join(["treering", *restore.move.again])
     delete = " --delete" if restore.delete and not restore.failed else ""
-    return f"treering restore --force{delete} --source {restore.commit[:10]}{_arguments(restore)}"
+    source = f"{delete} --source {short_name(restore.commit)}"
+    return f"treering restore --force{source}{_arguments(restore)}"
 
 
 def _arguments(restore: Restore) -> str:
@@ -128,7 +130,7 @@ def summary(restore: Restore) -> str:
     """What became of it, in a line."""
     if restore.move is not None:
         return f"{restore.move.name} {restore.commit[:10]} was interrupted"
-    name = f"a restore of {restore.commit[:10]}"
+    name = f"a restore of {short_name(restore.commit)}"
     if not restore.failed:
         return f"{name} was interrupted"
     paths = ", ".join(quote_path(path or b".") for path in restore.failed[:NAMED])

@@ -18,7 +18,6 @@ from typing import Literal, NamedTuple
 from ..store import directories
 from ..store.content import NodeSource
 from ..store.errors import storage_error
-from ..store.history import Commit
 from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
@@ -81,16 +80,16 @@ class _HeadCursor:
 
 
 class StatusScan:
-    """One comparison of the tree at `top` with HEAD, or with the commit `base`. `items` may be
-    iterated once; `report`, `head` (what was compared with) and `touched` (folders with new times
-    only) are complete after it."""
+    """One comparison of the tree at `top` with what `head` holds, HEAD's commit, or with another
+    stored tree, by its top folder `base`. `items` may be iterated once; `report` and `touched`
+    (folders with new times only) are complete after it."""
 
     def __init__(
         self,
         repository: Repository,
         top: Path,
         *,
-        base: Commit | None = None,
+        base: Entry | None = None,
         want_regions: bool = False,
         into_new: bool = False,
         progress: Progress = SILENT,
@@ -104,7 +103,8 @@ class StatusScan:
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
         self._folders: dict[Slot, Entry | None] = {}
-        self.head = base or head_commit(repository)
+        self.head = head_commit(repository)
+        self._base = base or top_entry(repository, self.head)
         self._unrestored = Unrestored(repository)
         self.report = Report()
         self.touched = 0
@@ -145,10 +145,7 @@ class StatusScan:
     # -- folders ---------------------------------------------------------------------------------
 
     def _opened(self, folder: LiveFolder) -> Iterator[StatusItem]:
-        if folder.slot is None:
-            before = top_entry(self._repository, self.head)
-        else:
-            before = self._folders.pop(folder.slot)
+        before = self._base if folder.slot is None else self._folders.pop(folder.slot)
         self._cursors.append(_HeadCursor(self._source, before))
         if before is not None:
             yield from self._folder_itself(folder, before)

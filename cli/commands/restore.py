@@ -10,6 +10,7 @@ import click
 from ...store.errors import InvalidInput
 from ..completion import files, offering, revisions
 from ..context import Context, common_options, pass_context
+from ..object_names import tree_of
 from ..output import Json, path_json, say, say_json, show_path, tell
 from ..sizes import count, format_size
 from ..summary import finish_report, report_json
@@ -44,7 +45,8 @@ def command(
     zero: bool,
     paths: tuple[str, ...],
 ) -> None:
-    """Bring the work tree, or PATHS of it, back to a commit.
+    """Bring the work tree, or PATHS of it, back to a commit, or to the root that root:HEX names by
+    7 or more digits of its id.
 
     Only what differs is written, in place. With PATHS what is there is overwritten; without, the
     command refuses to lose uncommitted changes unless --force is given. Ignored files are never
@@ -55,11 +57,12 @@ def command(
       treering restore --source HEAD~1 notes.txt
       treering restore --source main~5 --target ../old
     """
+    from ...store.trees import short_name
     from ...tracker.restore import restore_elsewhere, restore_in_place
     from ...tracker.restore_plan import Action, Options
     from ...tracker.scope import Scope
 
-    commit = context.commit(revision)
+    tree = tree_of(context, revision)
     actions: list[Action] = []
 
     def on_action(action: Action) -> None:
@@ -75,20 +78,25 @@ def command(
         if target is not None:
             where = Path(os.path.normpath(context.start / target))
             result = restore_elsewhere(
-                context.repository, where, commit, options, progress=progress, on_action=on_action
+                context.repository, where, tree, options, progress=progress, on_action=on_action
             )
         else:
             result = restore_in_place(
                 context.repository,
                 context.work_tree(),
-                commit,
+                tree,
                 options,
                 force=force,
                 progress=progress,
                 on_action=on_action,
             )
     if context.json:
-        found: Json = {"commit": commit.id, "dry_run": dry_run, "files": result.files}
+        found: Json = {
+            "source": tree.name,
+            "commit": tree.commit,
+            "dry_run": dry_run,
+            "files": result.files,
+        }
         found |= {"bytes": result.size, "deleted": result.deleted, **report_json(result.report)}
         found["half_restored"] = [path_json(path) for path in result.half]
         if dry_run or context.verbose:
@@ -97,7 +105,7 @@ def command(
     elif not dry_run and not context.quiet:
         gone = f", {count(result.deleted, 'name')} deleted" if result.deleted else ""
         say(
-            f"Restored {count(result.files, 'file')} from {commit.short}:"
+            f"Restored {count(result.files, 'file')} from {short_name(tree.name)}:"
             f" {format_size(result.size)} written{gone}"
         )
     if result.unowned:

@@ -87,6 +87,17 @@ def test_a_large_file_torn_by_several_workers(work: Work, fault: str) -> None:
     assert work.commit()["committed"] is False
 
 
+def test_a_root_is_still_named_by_its_id(two: Work) -> None:
+    root = two.root("HEAD~1")
+    source = ("restore", "--source", f"root:{root[:8]}", "--force")
+    failing(two, "big", "error=ENOSPC:when=3+")(*source, code=3)
+    finish = f"treering restore --force --source root:{root[:10]} big"
+    assert f"a restore of root:{root[:10]} failed at big" in assert_refused(two)
+    assert finish in assert_refused(two)
+    two(*finish.split()[1:])
+    assert two.commit("as it was")["root"] == root
+
+
 def test_the_same_restore_finishes_it(two: Work) -> None:
     tear(two)
     two("restore", "--source", "HEAD~1")

@@ -17,6 +17,7 @@ from support import BLOCK
 
 from treering.store.history import Commit, Person
 from treering.store.repository import Repository
+from treering.store.trees import load_tree
 from treering.tracker.restore import restore_in_place
 from treering.tracker.restore_plan import Options
 from treering.tracker.snapshot import Request, commit
@@ -169,7 +170,8 @@ class History(RuleBasedStateMachine):
     @rule(number=st.integers(0, 100))
     def restore(self, number: int) -> None:
         made, model = self.commits[number % len(self.commits)]
-        result = restore_in_place(self.repository, self.top, made, Options(delete=True), force=True)
+        tree = load_tree(self.repository.store, made.id, made.root)
+        result = restore_in_place(self.repository, self.top, tree, Options(delete=True), force=True)
         assert not result.report.problems
         assert fingerprint(self.top) == model
 
@@ -178,7 +180,8 @@ class History(RuleBasedStateMachine):
     def commit_right_after_restore(self) -> None:
         """What was just restored is the root it came from."""
         made, model = self.commits[0]
-        restore_in_place(self.repository, self.top, made, Options(delete=True), force=True)
+        tree = load_tree(self.repository.store, made.id, made.root)
+        restore_in_place(self.repository, self.top, tree, Options(delete=True), force=True)
         request = Request("m\n", WHO, WHO, allow_empty=True)
         again = commit(self.repository, self.top, request).commit
         assert again is not None

@@ -16,6 +16,7 @@ from support import BLOCK
 
 from treering.store.history import Person
 from treering.store.repository import Repository
+from treering.store.trees import load_tree
 from treering.tracker.restore import restore_elsewhere
 from treering.tracker.restore_plan import Options
 from treering.tracker.snapshot import Outcome, Request, commit
@@ -133,7 +134,8 @@ def test_random_trees_survive(tree: dict[bytes, Thing]) -> None:
         assert commit_tree(top, repository).root == first.root
         assert first.commit is not None
         target = folder / "restored"
-        result = restore_elsewhere(repository, target, first.commit, Options())
+        stored = load_tree(repository.store, first.commit.id, first.root)
+        result = restore_elsewhere(repository, target, stored, Options())
         repository.close()
         assert not result.report.problems
         assert fingerprint(target) == before
