@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import BLOCK
@@ -36,7 +36,8 @@ branches = st.sampled_from(["main", "side", "top/ic"])
 tags = st.sampled_from(["v1", "v2"])
 files = st.sampled_from(["a", "b", "d/c"])
 endings = st.sampled_from(["ours", "theirs", "abort"])
-contents = st.sampled_from([b"", b"x", b"y" * BLOCK, b"z" * (3 * BLOCK + 1)])
+CONTENTS = [b"", b"x", b"y" * BLOCK, b"z" * (3 * BLOCK + 1)]
+contents = st.integers(0, len(CONTENTS) - 1)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Clone:
 
 
 class TwoClones(RuleBasedStateMachine):
-    @initialize()
-    def start(self) -> None:
+    @initialize(shared=st.booleans())
+    def start(self, shared: bool) -> None:
+        """Empty repositories, or all with one commit."""
         self.folder = Path(tempfile.mkdtemp(prefix="treering-test-"))
         environment = {"HOME": str(self.folder), "TREERING_AUTHOR_NAME": "T"}
         self.environment = patch.dict(os.environ, environment | {"TREERING_AUTHOR_EMAIL": "t@x"})
@@ -88,6 +90,19 @@ class TwoClones(RuleBasedStateMachine):
         self.clones = [Clone(self.folder / name) for name in ("one", "two")]
         for clone in self.clones:
             Clone(self.folder).run("clone", str(self.bare), str(clone.top))
+        if shared:
+            self.write_and_commit(0, "a", 1)
+            self.push(0, "main", "main", "")
+            self.pull(1, "abort")
+
+    @rule(contents=st.tuples(contents, contents), then=endings)
+    def part_and_meet(self, contents: tuple[int, int], then: str) -> None:
+        """Both change something, one pushes, the other one pulls."""
+        for which, content in enumerate(contents):
+            self.write_and_commit(which, "a" if content else "b", content)
+        branch = self.clones[0].branch
+        self.push(0, branch, branch, "")
+        self.pull(1, then)
 
     def teardown(self) -> None:
         if hasattr(self, "environment"):
@@ -131,12 +146,12 @@ class TwoClones(RuleBasedStateMachine):
     # -- here --------------------------------------------------------------------------------------
 
     @rule(which=both, name=files, content=contents)
-    def write(self, which: int, name: str, content: bytes) -> None:
+    def write(self, which: int, name: str, content: int) -> None:
         clone = self.clones[which]
         path = clone.top / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        clone.tree[name] = content
+        path.write_bytes(CONTENTS[content])
+        clone.tree[name] = CONTENTS[content]
 
     @rule(which=both, name=files)
     def delete_file(self, which: int, name: str) -> None:
@@ -145,7 +160,7 @@ class TwoClones(RuleBasedStateMachine):
         clone.tree.pop(name, None)
 
     @rule(which=both, name=files, content=contents)
-    def write_and_commit(self, which: int, name: str, content: bytes) -> None:
+    def write_and_commit(self, which: int, name: str, content: int) -> None:
         self.write(which, name, content)
         self.commit(which)
 
@@ -233,6 +248,7 @@ class TwoClones(RuleBasedStateMachine):
         assert clone.head is not None
         other = dict(self.commits[theirs].tree)
         tree, clashes = three_way(base, clone.tree, other, then)
+        event("merge with conflicts" if clashes else "merge without conflicts")
         assert clone.run(*command, code=None) == (LOST if clashes else 0)
         if clashes and then == "abort":
             clone.run("merge", "--abort")
