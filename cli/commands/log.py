@@ -13,6 +13,7 @@ from ...store.errors import NotFound
 from ...store.history import Commit
 from ...store.repository import Repository
 from ..arguments import PathsCommand, revisions_and_paths
+from ..commit_filter import CommitFilter, filter_options
 from ..commit_text import decorations, full
 from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
@@ -22,9 +23,11 @@ from ..ranges import Range, commits_of
 
 
 class Wanted(NamedTuple):
-    """What to show: commits, of them those that changed what lies at `paths`, and how."""
+    """What to show: commits, of them those that were chosen and changed what lies at `paths`, and
+    how."""
 
     range: Range
+    chosen: Callable[[Commit], bool]
     paths: list[bytes]
     limit: int | None
     oneline: bool
@@ -39,6 +42,7 @@ class Wanted(NamedTuple):
 @click.option(
     "-n", "--max-count", "limit", metavar="N", type=click.IntRange(min=0), help="At most N commits."
 )
+@filter_options
 @click.argument(
     "arguments",
     nargs=-1,
@@ -54,24 +58,30 @@ def command(
     stat: bool,
     everything: bool,
     limit: int | None,
+    chosen: CommitFilter,
     arguments: tuple[str, ...],
 ) -> None:
     """Show commits, newest first: those of HEAD, of REV, those in B that A lacks (A..B), or those
     that only one of two has (A...B). With paths, those that changed what lies there.
+
+    A DATE is 2026-11-25, '2026-11-25 10:30', '2 weeks ago', yesterday or the like; it is compared
+    with when a commit was made. A PATTERN is a regular expression, looked for in NAME <EMAIL> or
+    in the message; of several for one thing, one is enough.
 
     \b
     Example:
       treering log --oneline -n 10
       treering log --graph --oneline --all
       treering log --stat HEAD~1..HEAD -- photos
+      treering log --since '2 weeks ago' --author ada --grep disk -i
     """
     repository = context.repository
     revisions, texts = revisions_and_paths(context, arguments)
     paths = context.history_paths(tuple(texts)) if texts else []
     found = _range(repository, revisions, everything)
-    wanted = Wanted(found, paths, limit, oneline, stat)
+    wanted = Wanted(found, chosen, paths, limit, oneline, stat)
     if context.json:
-        commits = islice(filter(_touches(repository, paths), _walk(repository, found)), limit)
+        commits = islice(filter(_is_shown(repository, wanted), _walk(repository, found)), limit)
         say_json([_json(repository, commit, paths, stat) for commit in commits])
     elif graph:
         context.page()
@@ -99,18 +109,20 @@ def _walk(repository: Repository, found: Range) -> Iterator[Commit]:
     return commits if only is None else (commit for commit in commits if commit.id in only)
 
 
-def _touches(repository: Repository, paths: list[bytes]) -> Callable[[Commit], bool]:
-    """Whether a commit changed what lies at the paths; all do when there are none."""
-    if not paths:
-        return lambda commit: True
+def _is_shown(repository: Repository, wanted: Wanted) -> Callable[[Commit], bool]:
+    """Whether a commit was chosen and changed what lies at the paths, where there are any."""
+    chosen = wanted.chosen
+    if not wanted.paths:
+        return chosen
     from ...tracker.touching import Touching
 
-    return Touching(repository.store, repository.history, paths)
+    touches = Touching(repository.store, repository.history, wanted.paths)
+    return lambda commit: chosen(commit) and touches(commit)
 
 
 def _say_list(repository: Repository, wanted: Wanted) -> None:
     names = decorations(repository.history)
-    commits = filter(_touches(repository, wanted.paths), _walk(repository, wanted.range))
+    commits = filter(_is_shown(repository, wanted), _walk(repository, wanted.range))
     for number, commit in enumerate(islice(commits, wanted.limit)):
         if number and not wanted.oneline:
             say()
@@ -122,7 +134,7 @@ def _say_list(repository: Repository, wanted: Wanted) -> None:
 def _say_graph(repository: Repository, wanted: Wanted) -> None:
     """The same beside the graph. Parents that are outside of the range have no line."""
     history, graph = repository.history, Graph()
-    names, touches = decorations(history), _touches(repository, wanted.paths)
+    names, is_shown = decorations(history), _is_shown(repository, wanted)
     found, shown = wanted.range, 0
     inside = found.only
     if found.hidden:
@@ -131,7 +143,7 @@ def _say_graph(repository: Repository, wanted: Wanted) -> None:
         if shown == wanted.limit:
             break
         parents = [parent for parent in commit.parents if inside is None or parent in inside]
-        if not touches(commit):
+        if not is_shown(commit):
             graph.skip(commit.id, parents)
             continue
         shown += 1
