@@ -32,13 +32,14 @@ def bar_lines(found: list[Blamed]) -> Iterator[str]:
     for region in found:
         sizes[HOLE if region.hole else region.commit.id] += region.length
     ranks = {region.commit.id: region.rank for region in found}
+    older = {region.commit.id for region in found if region.older}
     letters = _letters(ranks, sizes)
     width = max(10, min(shutil.get_terminal_size().columns, WIDEST) - 2)
     yield "[" + "".join(map(_paint, _columns(found, letters, width))) + "]"
     total = sum(sizes.values())
     for commit_id, letter in letters.items():
         commit = commits[commit_id]
-        yield _legend(letter, sizes[commit_id], total, _describe(commit))
+        yield _legend(letter, sizes[commit_id], total, _describe(commit, commit_id in older))
     others = [commit_id for commit_id in commits if sizes[commit_id] and commit_id not in letters]
     if others:
         size = sum(sizes[commit_id] for commit_id in others)
@@ -76,8 +77,9 @@ def _legend(letter: str, size: int, total: int, text: str) -> str:
     return f" {_paint(letter)} {100 * size / total:5.1f}% {format_size(size):>10}  {text}"
 
 
-def _describe(commit: Commit) -> str:
-    return f"{commit.short} {format_day(commit.author)} {commit.author.name}  {commit.title}"
+def _describe(commit: Commit, older: bool) -> str:
+    short = f"^{commit.short[:9]}" if older else commit.short
+    return f"{short} {format_day(commit.author)} {commit.author.name}  {commit.title}"
 
 
 def _paint(letter: str) -> str:

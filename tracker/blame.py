@@ -7,20 +7,22 @@ nodes: where a commit did not touch the file none is read, and a block never.
 
 A file that a parent lacks at this path, but has as one that is gone in this commit, with the same
 content, was renamed: it is followed. Memory holds a byte a block for each commit that is next in
-line - one, but for branches - and the runs of the result.
+line - one, but for branches - and the runs of the result. Where commits are left out (A..B), what
+would be handed on to them is said to be older.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..store import content
 from ..store.content import block_count, blocks_of
-from ..store.errors import NotFound
+from ..store.errors import InvalidInput, NotFound
 from ..store.history import Commit, History
 from ..store.ids import NULL
 from ..store.nodes import Entry
+from ..store.quoting import quote_path
 from ..store.trees import ObjectSource
 from .diff import file_changes
 from .path_lookup import PathLookup
@@ -33,13 +35,15 @@ Left = bytearray
 
 class Blamed(NamedTuple):
     """A region of the file and the commit that wrote it; a hole where it is all zeros. `rank` puts
-    the commits in order, newest first: several may have been made within one second."""
+    the commits in order, newest first: several may have been made within one second. `older`: the
+    commit is the last one that was left out, and it or one before it wrote the region."""
 
     offset: int
     length: int
     commit: Commit
     hole: bool
     rank: int
+    older: bool = False
 
 
 class _Place(NamedTuple):
@@ -58,19 +62,34 @@ class Blame:
         self._block_size = block_size
         self._lookup = PathLookup(source)
 
-    def __call__(self, commit: Commit, path: bytes) -> list[Blamed]:
-        """The regions of the file at a path of a commit, in order. NotFound where no file is."""
-        entry = self._file(commit, path)
+    def __call__(self, commit: Commit, path: bytes, hidden: Sequence[str] = ()) -> list[Blamed]:
+        """The regions of the file at a path of a commit, in order; what none of the commits wrote
+        that `hidden` does not lead to is `older`. NotFound where nothing is, InvalidInput where it
+        is no file."""
+        entry = self._lookup(commit.root, path)
         if entry is None:
-            raise NotFound(f"no such file: {path.decode(errors='surrogateescape')}")
+            raise NotFound(f"no such file: {quote_path(path)}")
+        if not entry.is_file:
+            raise _no_file(entry, path)
         left = Left(b"\1" * block_count(entry.size, self._block_size))
-        return list(self._regions(entry, self._walk(_Place(commit.id, path), left)))
+        waiting = {commit.id: {path: left}}
+        written = self._walk(commit.id, waiting, hidden)
+        older = set(waiting)
+        written += (
+            (first, end, commit_id)
+            for commit_id, paths in waiting.items()
+            for here in paths.values()
+            for first, end in _runs(here, 0, len(here))
+        )
+        return list(self._regions(entry, written, older))
 
-    def _walk(self, start: _Place, left: Left) -> list[tuple[int, int, str]]:
-        """(first, end, commit) of all blocks, those of the newest commit first."""
-        waiting: dict[str, dict[bytes, Left]] = {start.commit: {start.path: left}}
+    def _walk(
+        self, start: str, waiting: dict[str, dict[bytes, Left]], hidden: Sequence[str]
+    ) -> list[tuple[int, int, str]]:
+        """(first, end, commit) of blocks, those of the newest commit first. What is left at the end
+        waits for commits that are hidden."""
         found: list[tuple[int, int, str]] = []
-        for commit_id in self._history.newest_first([start.commit]):
+        for commit_id in self._history.newest_first([start], hidden):
             if not waiting:
                 break
             for path, here in waiting.pop(commit_id, {}).items():
@@ -129,7 +148,9 @@ class Blame:
         if blocks[0] < blocks[1]:
             yield blocks[0], blocks[1]
 
-    def _regions(self, entry: Entry, written: list[tuple[int, int, str]]) -> Iterator[Blamed]:
+    def _regions(
+        self, entry: Entry, written: list[tuple[int, int, str]], older: set[str]
+    ) -> Iterator[Blamed]:
         """The blamed regions in order, neighbours of one commit as one, and holes apart."""
         data = self._data_runs(entry)
         known: dict[str, Commit] = {}
@@ -152,7 +173,8 @@ class Blame:
                 known[commit_id] = self._history.commit(commit_id)
             offset = first * self._block_size
             length = min(end * self._block_size, entry.size) - offset
-            yield Blamed(offset, length, known[commit_id], hole, ranks[commit_id])
+            rank, before = ranks[commit_id], commit_id in older
+            yield Blamed(offset, length, known[commit_id], hole, rank, before)
 
     def _data_runs(self, entry: Entry) -> Iterator[tuple[int, int]]:
         """Runs of blocks that are no holes."""
@@ -166,6 +188,13 @@ class Blame:
             end = number + 1
         if first >= 0:
             yield first, end
+
+
+def _no_file(entry: Entry, path: bytes) -> InvalidInput:
+    return InvalidInput(
+        f"{quote_path(path or b'.')} is a {entry.kind_name}, and blame takes a file",
+        hint="see which commits changed it with: treering log -- PATH",
+    )
 
 
 def _runs(left: Left, first: int, end: int) -> Iterator[tuple[int, int]]:

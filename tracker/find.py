@@ -1,7 +1,8 @@
 """Which paths a history ever held: for a pattern, from when to when, and of what size.
 
-Commits are visited parents before their children. A commit without parents is walked whole, any
-other compared with each of its parents, so that the cost is one tree and what differs. What the
+Commits are visited parents before their children. A commit without parents - or none among those
+that are looked at - is walked whole, any other compared with each of its parents, so that the cost
+is one tree and what differs. What the
 last difference at a path says is what its descendants hold; where a history has several ends, each
 is asked for the path.
 
@@ -10,7 +11,7 @@ Memory holds what fits the pattern, and no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,31 +55,49 @@ class Find:
         self._lookup = PathLookup(source)
         self._lives: dict[bytes, _Life] = {}
 
-    def __call__(self, fits: Fits, wanted: Sequence[str]) -> Iterator[Found]:
-        """What fits in the commits reachable from `wanted`, in the order of paths."""
+    def __call__(
+        self,
+        fits: Fits,
+        wanted: Sequence[str],
+        hidden: Sequence[str] = (),
+        only: Collection[str] | None = None,
+    ) -> Iterator[Found]:
+        """What fits in the commits reachable from `wanted`, in the order of paths; not in those
+        that `hidden` leads to, and of the others only in those among `only`, where it is given."""
+        visited = self._history.oldest_first(wanted, hidden)
+        among = set(visited if only is None else filter(only.__contains__, visited))
         inner: set[str] = set()
-        for commit_id in self._history.oldest_first(wanted):
-            commit = self._history.commit(commit_id)
-            inner.update(commit.parents)
-            for parent, difference in self._differences(commit):
-                self._note(commit, parent, difference, fits)
-        ends = [end for end in dict.fromkeys(wanted) if end not in inner]
+        for commit_id in visited:
+            if commit_id in among:
+                commit = self._history.commit(commit_id)
+                parents = [parent for parent in commit.parents if parent in among]
+                inner.update(parents)
+                for parent, difference in self._differences(commit, parents):
+                    self._note(commit, parent, difference, len(parents) == 1, fits)
+        ends = [end for end in dict.fromkeys(wanted) if end in among - inner]
         for path in sorted(self._lives):
             yield self._found(path, self._lives[path], ends)
 
-    def _differences(self, commit: Commit) -> Iterator[tuple[Commit | None, PathDifference]]:
+    def _differences(
+        self, commit: Commit, parents: list[str]
+    ) -> Iterator[tuple[Commit | None, PathDifference]]:
         top = self._lookup.top(commit.root)
-        if not commit.parents:
+        if not parents:
             for difference in trees.differences(self._source, None, top):
                 yield None, difference
-        for parent_id in commit.parents:
+        for parent_id in parents:
             parent = self._history.commit(parent_id)
             before = self._lookup.top(parent.root)
             for difference in trees.differences(self._source, before, top):
                 yield parent, difference
 
     def _note(
-        self, commit: Commit, parent: Commit | None, difference: PathDifference, fits: Fits
+        self,
+        commit: Commit,
+        parent: Commit | None,
+        difference: PathDifference,
+        only_parent: bool,
+        fits: Fits,
     ) -> None:
         path, old, new = difference
         entry = new or old
@@ -91,7 +110,7 @@ class Find:
                 self._lives[path] = _Life(commit.id, new, new)
             else:
                 life.last_entry, life.deleted_by = new, ""
-        elif life and parent and old and (not life.deleted_by or len(commit.parents) == 1):
+        elif life and parent and old and (not life.deleted_by or only_parent):
             # A merge that lacks what one side had deleted before is not who deleted it.
             life.last, life.last_entry, life.deleted_by = parent.id, old, commit.id
 

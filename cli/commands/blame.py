@@ -14,6 +14,7 @@ from ..blame_bar import bar_lines
 from ..completion import files, offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, commit_json, format_day, path_json, say, say_json
+from ..ranges import ends
 
 
 @click.command("blame", cls=PathsCommand)
@@ -21,7 +22,7 @@ from ..output import Json, commit_json, format_day, path_json, say, say_json
 @click.argument(
     "arguments",
     nargs=-1,
-    metavar="[REV] FILE | REV:FILE | [REV] -- FILE",
+    metavar="[REV | A..B] FILE | REV:FILE | [REV | A..B] -- FILE",
     shell_complete=offering(revisions, files),
 )
 @common_options
@@ -29,16 +30,19 @@ from ..output import Json, commit_json, format_day, path_json, say, say_json
 def command(context: Context, arguments: tuple[str, ...], bar: bool) -> None:
     """Show for each region of a file the commit that last wrote it: offset+length, commit, date,
     author, title. A region counts in whole blocks; zeros that take no space are marked as a hole. A
-    rename without a change is followed.
+    rename without a change is followed. Of A..B FILE, regions that none of these commits wrote are
+    marked with ^ before the last commit that was left out.
 
     \b
     Example:
       treering blame disk.img
       treering blame --bar HEAD~3:disk.img
+      treering blame HEAD~3.. disk.img
     """
-    commit, path = _what(context, arguments)
+    commit, path, hidden = _what(context, arguments)
     repository = context.repository
-    found = Blame(repository.store, repository.history, repository.block_size)(commit, path)
+    blame = Blame(repository.store, repository.history, repository.block_size)
+    found = blame(commit, path, hidden)
     if context.json:
         say_json(_json(commit, path, found))
     elif bar:
@@ -48,17 +52,30 @@ def command(context: Context, arguments: tuple[str, ...], bar: bool) -> None:
         _say_table(found)
 
 
-def _what(context: Context, arguments: tuple[str, ...]) -> tuple[Commit, bytes]:
-    """The commit and the path that are meant. Without `--` the last argument is the file."""
+def _what(context: Context, arguments: tuple[str, ...]) -> tuple[Commit, bytes, list[str]]:
+    """The commit and the path that are meant, and the commits to stop at. Without `--` the last
+    argument is the file."""
     behind = click.get_current_context().meta.get(PATHS)
     parts = [*arguments, *(behind or [])]
     alone = behind is None and len(parts) == 1
     if alone and ":" in parts[0] and not os.path.lexists(context.start / parts[0]):
-        return context.split_revision(parts[0])
+        commit, path = context.split_revision(parts[0])
+        return commit, path, []
     if not parts or len(parts) > 2 or (behind is not None and len(behind) != 1):
         raise InvalidInput("blame takes one file", hint="see: treering blame --help")
-    commit = context.commit(parts[0] if len(parts) == 2 else "HEAD")
-    return commit, context.history_paths((parts[-1],))[0]
+    commit, hidden = _revision(context, parts[0] if len(parts) == 2 else "HEAD")
+    return commit, context.history_paths((parts[-1],))[0], hidden
+
+
+def _revision(context: Context, text: str) -> tuple[Commit, list[str]]:
+    """The commit to begin with, and those that are left out."""
+    found = ends(text)
+    if found is None:
+        return context.commit(text), []
+    first, dots, last = found
+    if dots == "...":
+        raise InvalidInput(f"blame takes no '{text}'", hint=f"write it as {first}..{last}")
+    return context.commit(last), [context.commit(first).id]
 
 
 def _say_table(found: list[Blamed]) -> None:
@@ -67,7 +84,8 @@ def _say_table(found: list[Blamed]) -> None:
     names = max((len(region.commit.author.name) for region in found), default=0)
     for place, region in zip(places, found, strict=True):
         author = region.commit.author
-        line = f"{place:<{width}}  {region.commit.short} {format_day(author)}"
+        short = f"^{region.commit.short[:9]}" if region.older else region.commit.short
+        line = f"{place:<{width}}  {short} {format_day(author)}"
         line += f" {author.name:<{names}}  {region.commit.title}"
         say(line + ("  (hole)" if region.hole else ""))
 
@@ -83,6 +101,7 @@ def _json(commit: Commit, path: bytes, found: list[Blamed]) -> Json:
                 "length": region.length,
                 "commit": region.commit.id,
                 "hole": region.hole,
+                "older": region.older,
             }
             for region in found
         ],

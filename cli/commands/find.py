@@ -15,6 +15,7 @@ from .. import completion
 from ..completion import offering
 from ..context import Context, common_options, pass_context
 from ..output import Json, format_day, path_json, say, say_json, show_path
+from ..ranges import commits_of
 from ..sizes import format_size
 
 
@@ -23,7 +24,7 @@ from ..sizes import format_size
 @click.option("--all", "everything", is_flag=True, help="All refs and HEAD, also with a REV.")
 @click.argument("pattern")
 @click.argument(
-    "revisions", nargs=-1, metavar="[REV...]", shell_complete=offering(completion.revisions)
+    "revisions", nargs=-1, metavar="[REV | A..B]...", shell_complete=offering(completion.revisions)
 )
 @common_options
 @pass_context
@@ -36,25 +37,28 @@ def command(
     A PATTERN without a slash fits the last name of a path in any folder; one with a slash the whole
     path from the top; one that ends in a slash folders only. * and ? stay within a name, ** crosses
     folders, [a-z] is one of these. All branches, tags and HEAD are looked through unless a REV is
-    given.
+    given, or a range as log takes it: of A..B the commits in B that A lacks, as if there were no
+    others.
 
     \b
     Example:
       treering find '*.jpg'
       treering find 'photos/2024/**' main
+      treering find 'photos/' HEAD~3..HEAD
     """
     history = context.repository.history
-    wanted = [history.resolve(text).id for text in revisions]
+    wanted, hidden, only = commits_of(history, revisions)
     if everything or not revisions:
         head = history.head()
         wanted += [*([head] if head else []), *history.tips().values()]
-    if not wanted:
-        history.resolve("HEAD")  # which says that there are no commits yet
+        if not wanted:
+            history.resolve("HEAD")  # which says that there are no commits yet
     glob = Glob(os.fsencode(pattern))
-    found = Find(context.repository.store, history)(glob, wanted)
+    found = Find(context.repository.store, history)(glob, wanted, hidden, only)
     one = next(found, None)
     if one is None:
-        raise NotFound(f"nothing in history ever fitted '{pattern}'")
+        where = " ".join(revisions) if revisions and not everything else "history"
+        raise NotFound(f"nothing in {where} ever fitted '{pattern}'")
     if context.json:
         say_json([_json(item) for item in chain([one], found)])
         return

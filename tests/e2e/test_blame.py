@@ -81,8 +81,40 @@ def test_an_empty_file_has_no_regions(image: Work) -> None:
 def test_what_cannot_be_blamed(image: Work) -> None:
     assert "no such file: never" in image("blame", "never", code=1).err
     assert "unknown revision 'gone'" in image("blame", "gone:image", code=1).err
-    assert "no such file" in image("blame", "HEAD:", code=1).err
+    assert ". is a folder" in image("blame", "HEAD:", code=2).err
     image("blame", code=2)
+    image.write("d/file", "x")
+    (image.top / "link").symlink_to("image")
+    image.commit("more")
+    for name, kind in (("d", "folder"), (".", "folder"), ("link", "symlink")):
+        found = image("blame", name, code=2).err
+        assert f"{name} is a {kind}, and blame takes a file" in found
+        assert "hint: see which commits changed it with: treering log -- PATH" in found
+
+
+def test_a_range_stops_at_what_is_left_out(image: Work) -> None:
+    base = image("log", "--json", "HEAD~2").json[0]
+    begun = base["message"].strip()
+    assert begun == "the beginning"
+    wanted = [
+        (0, 2 * BLOCK, begun, False),
+        (2 * BLOCK, 2 * BLOCK, begun, True),
+        (4 * BLOCK, 2 * BLOCK, begun, False),
+        (6 * BLOCK, BLOCK, "the end", False),
+        (7 * BLOCK, BLOCK, begun, False),
+        (8 * BLOCK, 4, "the end", False),
+    ]
+    for arguments in (["HEAD~2..", "image"], ["HEAD~2..HEAD", "--", "image"]):
+        assert regions(image, *arguments) == wanted
+    older = [
+        found["older"] for found in image("blame", "--json", "HEAD~2..", "image").json["regions"]
+    ]
+    assert older == [title == begun for _, _, title, _ in wanted]
+    lines = image("blame", "HEAD~2..", "image").lines
+    assert [f" ^{base['commit'][:9]} " in line for line in lines] == older
+    assert f" ^{base['commit'][:9]} " in image("blame", "--bar", "HEAD~2..", "image").out
+    assert "write it as HEAD~2..HEAD" in image("blame", "HEAD~2...HEAD", "image", code=2).err
+    assert {title for _, _, title, _ in regions(image, "HEAD..HEAD~1", "disk")} == {"the end"}
 
 
 def test_no_commits(work: Work) -> None:

@@ -69,6 +69,22 @@ def test_other_branches_count_unless_a_revision_is_given(told: Work) -> None:
     assert found(told, "b.txt", "old")["d/b.txt"]["deleted_by"] is None
 
 
+def test_a_range_counts_as_all_there_is(told: Work) -> None:
+    log = [commit["commit"] for commit in told("log", "--json").json]
+    rows = found(told, "*", "HEAD~1..")
+    assert "d/b.txt" not in rows and rows["late.txt"]["first"] == log[0]
+    assert (rows["a.txt"]["first"], rows["a.txt"]["first_size"]) == (log[0], 5)
+    rows = found(told, "*.txt", "HEAD~2..HEAD")
+    assert (rows["a.txt"]["first"], rows["a.txt"]["last"]) == (log[1], log[0])
+    assert list(rows) == ["a.txt", "late.txt"]
+    assert list(found(told, "*.txt", "HEAD", "^HEAD~1")) == ["a.txt", "late.txt"]
+    told("branch", "old", "HEAD~1")
+    assert found(told, "late.txt", "old...HEAD")["late.txt"]["first"] == log[0]
+    gone = told("find", "b.txt", "HEAD~1..HEAD", code=1).err
+    assert "nothing in HEAD~1..HEAD ever fitted 'b.txt'" in gone
+    assert "ever fitted" in told("find", "*", "HEAD..HEAD", code=1).err
+
+
 def test_bad_input(told: Work) -> None:
     assert "ever fitted 'never'" in told("find", "never", code=1).err
     assert "makes no sense" in told("find", "[z-a]", code=2).err

@@ -92,7 +92,7 @@ def test_on_a_detached_head(three: Work) -> None:
     assert three("log", "--oneline", "--", "c").lines == []
     one_line(three("blame", "c", code=1), "no such file: c")
     assert len(three("find", "c").lines) == 1  # of main
-    one_line(three("find", "c", "HEAD", code=1), "nothing in history ever fitted 'c'")
+    one_line(three("find", "c", "HEAD", code=1), "nothing in HEAD ever fitted 'c'")
     three.write("d/f", "4444")
     three.commit("of no branch")
     (row,) = three("find", "f", "--json").json

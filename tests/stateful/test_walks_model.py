@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +62,10 @@ steps = st.builds(
 )
 
 
+left_out = st.lists(st.integers(0, 20), max_size=2)
+"""Commits to leave out, with all that they follow from."""
+
+
 def apply(files: Files, edit: Edit) -> None:
     """Contents of two paths are never the same, so that nothing passes for a rename."""
     name = PATHS[edit.path]
@@ -116,14 +120,27 @@ class Model:
         made = self.history.create_commit(RootRecord(root), ids, who, who, "m\n", ref)
         self.commits.append(Made(made.id, parents, files))
 
-    def who(self, number: int, path: bytes, place: int) -> str:
-        """The commit that wrote a block, by going back block by block."""
+    def who(self, number: int, path: bytes, place: int, hidden: set[int]) -> tuple[str, bool]:
+        """The commit that wrote a block, by going back block by block, and whether it is one at
+        which to stop."""
         commit = self.commits[number]
+        if number in hidden:
+            return commit.id, True
         for parent in commit.parents:
             before = blocks(self.commits[parent].files.get(path, b""))
             if place < len(before) and before[place] == blocks(commit.files[path])[place]:
-                return self.who(parent, path, place)
-        return commit.id
+                return self.who(parent, path, place, hidden)
+        return commit.id, False
+
+    def up_to(self, numbers: Iterable[int]) -> set[int]:
+        """These commits and all that they follow from."""
+        found: set[int] = set()
+        waiting = [number % len(self.commits) for number in numbers]
+        while waiting:
+            number = waiting.pop()
+            found.add(number)
+            waiting += self.commits[number].parents
+        return found
 
 
 def blocks(content: bytes) -> list[bytes]:
@@ -144,35 +161,40 @@ def built(history: list[Step]) -> Iterator[Model]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(steps, min_size=1, max_size=9))
-def test_blame_is_what_going_back_block_by_block_says(history: list[Step]) -> None:
+@given(st.lists(steps, min_size=1, max_size=9), left_out)
+def test_blame_is_what_going_back_block_by_block_says(history: list[Step], out: list[int]) -> None:
     for model in built(history):
         number = len(model.commits) - 1
+        hidden = model.up_to(out)
         newest = model.history.commit(model.commits[number].id)
         for path, content in model.commits[number].files.items():
-            found = Blame(model.memory, model.history, BLOCK)(newest, path)
+            blame = Blame(model.memory, model.history, BLOCK)
+            found = blame(newest, path, [model.commits[each].id for each in hidden])
             assert b"".join(content[r.offset : r.offset + r.length] for r in found) == content
             for region in found:
                 inside = content[region.offset : region.offset + region.length]
                 first = region.offset // BLOCK
                 for place, block in enumerate(blocks(inside), first):
-                    assert region.commit.id == model.who(number, path, place)
+                    who = model.who(number, path, place, hidden)
+                    assert (region.commit.id, region.older) == who
                     assert region.hole == (block == b"")
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(steps, min_size=1, max_size=9))
-def test_find_is_what_looking_into_every_commit_says(history: list[Step]) -> None:
+@given(st.lists(steps, min_size=1, max_size=9), left_out)
+def test_find_is_what_looking_into_every_commit_says(history: list[Step], out: list[int]) -> None:
     for model in built(history):
-        inner = {parent for commit in model.commits for parent in commit.parents}
-        ends = [c for number, c in enumerate(model.commits) if number not in inner]
+        hidden = model.up_to(out)
+        among = [number for number in range(len(model.commits)) if number not in hidden]
+        inner = {parent for number in among for parent in model.commits[number].parents}
+        ends = [model.commits[number] for number in among if number not in inner]
         by_id = {commit.id: commit for commit in model.commits}
         tips = [commit.id for commit in model.commits]
-        order = [by_id[i] for i in model.history.oldest_first(tips)]
-        found = {
-            item.path: item for item in Find(model.memory, model.history)(Glob(b"[a-e]"), tips)
-        }
-        ever = {path for commit in model.commits for path in commit.files}
+        stop = [model.commits[number].id for number in hidden]
+        order = [by_id[i] for i in model.history.oldest_first(tips, stop)]
+        look = Find(model.memory, model.history)
+        found = {item.path: item for item in look(Glob(b"[a-e]"), tips, stop)}
+        ever = {path for number in among for path in model.commits[number].files}
         assert {path for path in found if path != b"d"} == ever
         for path in ever:
             item = found[path]
