@@ -111,12 +111,13 @@ class Restorer:
         leaves = directories.leaves(self._source, entry.content)
         rules = parent.rules if parent else NO_RULES
         frame = Frame(path, entry, descriptor, inside, fresh, rules, leaves, [], parent)
+        if descriptor >= 0 and self._state is not None:
+            # Of a fresh folder, too: the number may have been that of one that was deleted.
+            frame.old = self._state.parts(os.fstat(descriptor).st_ino)
         if descriptor >= 0 and not fresh:
-            if self._state is not None:
-                frame.old = self._state.parts(os.fstat(descriptor).st_ino)
-                for part in frame.old:
-                    for position, name in enumerate(part.names):
-                        frame.known[name] = part, position
+            for part in frame.old:
+                for position, name in enumerate(part.names):
+                    frame.known[name] = part, position
             frame.rules = rules_in(frame.rules, descriptor, path)
         return frame
 
