@@ -33,7 +33,7 @@ from .git_objects import (
 )
 from .history_values import BRANCHES, Commit, HistoryObject, Person, RefUpdate, Tag
 from .locking import FileLock
-from .loose_objects import LooseObjects
+from .loose_objects import SEE_FSCK, LooseObjects
 from .ref_writer import RefWriter, git_errors
 from .root_record import RootRecord, decode_record, encode_record
 from .tags import decode_tag, encode_tag
@@ -96,7 +96,8 @@ class History:
         except ValueError as error:
             raise NotFound(f"not a commit id: {object_id[:80]!r}") from error
         except pygit2.GitError as error:
-            raise Corrupt(f"history object {object_id[:10]} is damaged: {error}") from error
+            what = f"history object {object_id[:10]} is damaged: {error}"
+            raise Corrupt(what, hint=SEE_FSCK) from error
         if found is None:
             raise NotFound(f"there is no commit {object_id[:40]}")
         return found
@@ -106,7 +107,8 @@ class History:
             record = decode_record(self._record(found).read_raw())
             entries = list(found.tree)
         except (KeyError, pygit2.GitError) as error:
-            raise Corrupt(f"commit {str(found.id)[:10]} is damaged: {error}") from error
+            what = f"commit {str(found.id)[:10]} is damaged: {error}"
+            raise Corrupt(what, hint=SEE_FSCK) from error
         parents = tuple(str(parent) for parent in found.parent_ids)
         if len(entries) != 1 or len(parents) != len(record.parents):
             raise Corrupt(f"commit {str(found.id)[:10]} does not agree with its root record")
@@ -148,8 +150,8 @@ class History:
                     f"revision '{revision}' is ambiguous", hint="write more of its digits"
                 ) from error
             raise self._unknown(revision) from error
-        except pygit2.GitError as error:
-            raise self._unknown(revision) from error
+        except pygit2.GitError as error:  # what is unknown has classes of its own, above
+            raise Corrupt(f"history is damaged: {error}", hint=SEE_FSCK) from error
         return self._commit(found)
 
     def _peel(self, found: pygit2.Object) -> pygit2.Commit:
@@ -263,7 +265,7 @@ class History:
             for commit in walker:
                 yield str(commit.id)
         except pygit2.GitError as error:
-            raise Corrupt(f"history is damaged: {error}") from error
+            raise Corrupt(f"history is damaged: {error}", hint=SEE_FSCK) from error
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `old` is `new` or one of its ancestors."""

@@ -17,6 +17,7 @@ from typing import Final
 
 from .errors import Corrupt
 
+SEE_FSCK: Final = "see what else is damaged with: treering fsck"
 FULL_ID: Final = re.compile("[0-9a-f]{40}")
 
 
@@ -64,6 +65,6 @@ class LooseObjects:
         if is_cut_short(path):
             raise Corrupt(
                 f"history object {name[:10]} is cut short",
-                hint="see what else is damaged with: treering fsck",
+                hint=SEE_FSCK,
             )
         self._seen.add(name)

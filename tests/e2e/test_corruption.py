@@ -339,15 +339,37 @@ def test_a_damaged_history_object_is_found(top: Path, what: str, way: Damage) ->
     nothing_crashes(top)
 
 
+READERS = ["log", "status", "show", "push", "diff HEAD~1 HEAD", "switch -c other", "ls HEAD"]
+READERS += ["commit -m new", "restore text", "log -- text"]
+
+
 @pytest.mark.parametrize("what", ["HEAD", "HEAD^{tree}", "HEAD:root"])
-def test_a_history_object_cut_short_ends_every_command(top: Path, what: str) -> None:
-    """libgit2 would wait for the rest of it."""
-    cut(loose(top, what))
-    for arguments in (["log"], ["status"], ["commit", "-m", "on it"], ["restore", "text"]):
-        done = treering(top, *arguments)
-        assert done.code == 12, (arguments, done)
-        assert "is cut short" in done.err
+@pytest.mark.parametrize("way", [cut, empty, garbage])
+def test_a_damaged_history_object_ends_every_command(top: Path, what: str, way: Damage) -> None:
+    """With 12 and a hint. libgit2 would wait for ever for the rest of one that is cut short."""
+    succeed(top, "init", "--bare", str(top.parent / "remote"))
+    succeed(top, "remote", "add", "origin", str(top.parent / "remote"))
+    way(loose(top, what))
+    for command in READERS:
+        done = treering(top, *command.split())
+        assert done.code == 12, (command, done)
+        assert way is garbage or "is cut short" in done.err
+        assert "hint: see what else is damaged with: treering fsck" in done.err
         check_error(done)
+
+
+def test_a_damaged_history_object_of_the_remote_ends_a_push(top: Path) -> None:
+    remote = top.parent / "remote"
+    succeed(top, "init", "--bare", str(remote))
+    succeed(top, "remote", "add", "origin", str(remote))
+    succeed(top, "push")
+    third_tree(top)
+    succeed(top, "commit", "-m", "third")
+    name = run(["git", "rev-parse", "main"], remote / "history").out.strip()
+    cut(remote / "history" / "objects" / name[:2] / name[2:])
+    done = treering(top, "push")
+    assert done.code == 12 and "is cut short" in done.err, done
+    check_error(done)
 
 
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])
