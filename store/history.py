@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from pygit2.enums import ObjectType, SortMode
 
 from . import ref_moves
 from .durable import fsync_folder
-from .errors import Corrupt, InvalidInput, NotFound
+from .errors import Corrupt, InvalidInput, LockHeld, NotFound, StorageError
 from .git_objects import (
     BULK,
     clean_text,
@@ -370,10 +370,18 @@ class History:
             with self.changing():
                 pass
 
+    def settle_at_once(self) -> None:
+        """The same for readers, who do not wait: where a live process moves the refs, or they
+        cannot be moved now, they are shown as they are."""
+        if (self._path / ref_moves.FILE).exists():
+            with suppress(LockHeld, StorageError, Corrupt):
+                with self.changing(self._lock().at_once()):
+                    pass
+
     @contextmanager
-    def changing(self) -> Iterator[pygit2.Repository]:
+    def changing(self, lock: FileLock | None = None) -> Iterator[pygit2.Repository]:
         """libgit2's repository under our lock, for changes that have a module of their own."""
-        with self._lock(), git_errors("writing history"):
+        with lock or self._lock(), git_errors("writing history"):
             remove_leftovers(self._path)
             self._refs.finish()
             yield self._repo

@@ -42,6 +42,11 @@ class FileLock:
         self._notice = notice
         self._descriptor = -1
 
+    def at_once(self) -> FileLock:
+        """This lock, for who goes without rather than waits: LockHeld where it is taken."""
+        self._wait = 0.0
+        return self
+
     def __enter__(self) -> FileLock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -1,9 +1,9 @@
 """Several refs that move together, though a crash may fall between them.
 
 The moves are written to `history/moving` first, durably, and that is deleted when all are made.
-Whoever takes the history's lock next finds what a killed process left there, and makes the rest of
-it: everything behind those refs had been verified. `move_refs` also keeps the record of finalized
-refs so that a crash never leaves one there that was deleted.
+Whoever opens the history next, reader or writer, finds what a killed process left there, and makes
+the rest of it: everything behind those refs had been verified. `move_refs` also keeps the record of
+finalized refs so that a crash never leaves one there that was deleted.
 """
 
 from __future__ import annotations

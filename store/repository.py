@@ -112,7 +112,10 @@ class Repository:
 
     @cached_property
     def history(self) -> History:
-        return History(self.path / "history", self._history_lock)
+        found = History(self.path / "history", self._history_lock)
+        if self.writable:
+            found.settle_at_once()
+        return found
 
     @cached_property
     def store(self) -> BlockStore:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pygit2
 import pytest
 from blake3 import blake3
 
+from treering.store import ref_moves
 from treering.store.errors import Corrupt
 from treering.store.history import History, Person, RefUpdate, create_history
 from treering.store.ids import NodeId
 from treering.store.locking import FileLock
 from treering.store.ref_writer import RefWriter
+from treering.store.repository import Repository
 from treering.store.root_record import Change, RootRecord
 
 JANE = Person("Jane Doe", "jane@example.org", 1_700_000_000)
@@ -57,6 +60,43 @@ def test_ctrl_c_between_two_refs_leaves_the_rest_to_the_next_writer(
     later.settle()
     assert [later.ref(name) for name in BOTH] == [wanted[0].new] * 2
     assert not (path / "moving").exists()
+
+
+def left_half(path: Path, wanted: list[RefUpdate]) -> None:
+    """What a process leaves that was killed between the two."""
+    ref_moves.begin(path, ref_moves.Moves(wanted, JANE, "both"))
+    assert wanted[0].new is not None
+    git = pygit2.Repository(str(path))
+    git.references.create(wanted[0].name, pygit2.Oid(hex=wanted[0].new))
+
+
+def test_a_reader_makes_the_rest(tmp_path: Path) -> None:
+    Repository.create(tmp_path / "repository")
+    path = tmp_path / "repository" / "history"
+    wanted = updates(path)
+    left_half(path, wanted)
+    reader = Repository(tmp_path / "repository").history
+    assert [reader.refs()[name] for name in BOTH] == [wanted[0].new] * 2
+    assert not (path / "moving").exists()
+
+
+def test_a_reader_does_not_wait_for_who_moves_them(tmp_path: Path) -> None:
+    Repository.create(tmp_path / "repository")
+    path = tmp_path / "repository" / "history"
+    wanted = updates(path)
+    left_half(path, wanted)
+    with Repository(tmp_path / "repository").lock("history", "a push"):
+        reader = Repository(tmp_path / "repository").history
+        assert [reader.ref(name) for name in BOTH] == [wanted[0].new, None]
+    assert (path / "moving").exists()
+
+
+def test_a_damaged_note_stops_no_reader(tmp_path: Path) -> None:
+    Repository.create(tmp_path / "repository")
+    path = tmp_path / "repository" / "history"
+    wanted = updates(path)
+    (path / "moving").write_bytes(b"{}")
+    assert Repository(tmp_path / "repository").history.head() == wanted[0].new
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1,2,3]", b'[[["x"]],[],""]'])
