@@ -83,11 +83,21 @@ def empty(repository: Repository, top: Path, branch: str, who: Person) -> None:
         merge_state.refuse_if_pending(repository)
         pending = restore_log.pending(repository)
         plan = pending.move if pending else None
-        if plan is not None and not plan.base and branch == current(repository.history):
+        if plan is not None and _has_arrived(repository, plan):
+            move.end(repository)
+        elif plan is not None and not plan.base and branch == current(repository.history):
             move.again(repository, top, plan, back=True)
             move.end(repository)
         restore_log.refuse_if_pending(repository)
         set_head(repository.history, branch, who)
+
+
+def _has_arrived(repository: Repository, plan: restore_log.Move) -> bool:
+    """Whether nothing of a move is left to do but to delete its log: HEAD moves when the tree is
+    durable."""
+    head = head_commit(repository)
+    there = current(repository.history) == plan.head
+    return there and head is not None and head.root == plan.target
 
 
 def _resume(repository: Repository, top: Path, goal: Goal, progress: Progress) -> Result | None:
@@ -96,6 +106,9 @@ def _resume(repository: Repository, top: Path, goal: Goal, progress: Progress) -
     if pending is None:
         return None
     plan = pending.move
+    if plan is not None and _has_arrived(repository, plan):
+        move.end(repository)
+        return None
     if plan is not None and plan.head == goal.head and plan.target == goal.commit.root:
         return move.again(repository, top, plan, back=False, progress=progress)
     here = goal.head == current(repository.history)

@@ -7,6 +7,7 @@ import shutil
 import zlib
 from pathlib import Path
 
+import pytest
 from faulting import (
     METADATA,
     WRITING,
@@ -23,6 +24,7 @@ from faulting import (
     some_or_all,
     succeed,
     treering,
+    was_injected,
     write,
 )
 
@@ -66,6 +68,28 @@ def kill_switch(point: Point, folder: Path) -> None:
     assert commits(top, "main") == history
     assert commits(top) == (history if back else history[1:])
     check_next_commit(top, folder / "out")
+
+
+@pytest.mark.parametrize("target", ["main", "old", "-", "other"])
+def test_a_switch_killed_when_head_had_moved_is_done(
+    two_commits: Path, tmp_path: Path, target: str
+) -> None:
+    """Only its log is left: the next switch is one like any other, to wherever."""
+    folder = prepare(two_commits, tmp_path / "case")
+    top = folder / "tree"
+    succeed(top, "branch", "other", "HEAD~1")
+    before = read_tree(top)
+    inject(Point("fsync", 1, "tree/.treering/history"), "signal=SIGKILL", folder, SWITCH, top)
+    assert was_injected(folder)
+    assert (top / ".treering" / "tracker" / "restore").exists()
+    old = read_tree(top)
+    write(top / "text", b"edited since\n")  # the same in both: it is carried along
+    succeed(top, "switch", target)
+    assert not (top / ".treering" / "tracker" / "restore").exists()
+    found, wanted = read_tree(top), before if target in ("main", "-") else old
+    assert found["text"][2] == found["sub/same"][2] == b"edited since\n"
+    edited = {"text": found["text"], "sub/same": found["sub/same"]}
+    assert found == wanted | edited
 
 
 @some_or_all(20)
