@@ -14,13 +14,13 @@ from ..store.errors import Conflict, InvalidInput
 from ..store.history import BRANCHES, Commit
 from ..tracker import merge_state, restore_log
 from ..tracker.restore_plan import Result
+from . import upstreams
 from .context import Context
 from .fetching import FetchRequest, fetch_refs
 from .forwarding import Forward, forward
 from .merging import Done, Wish, merge
-from .replication import default_remote
 from .sizes import count
-from .upstreams import Upstream, configured
+from .upstreams import Upstream
 
 if TYPE_CHECKING:
     from ..store.remotes.transfer import FetchResult
@@ -62,13 +62,9 @@ def current_branch(context: Context) -> str:
 
 def source_of(context: Context, own: str, remote: str | None, branch: str | None) -> Upstream:
     """Which branch of which remote: as named, else the upstream, else the one of the same name."""
-    repository = context.repository
     if remote is not None and branch is not None:
         return Upstream(remote, BRANCHES + branch.removeprefix(BRANCHES))
-    upstream = configured(repository, own)
-    if upstream is not None and remote in (None, upstream.remote):
-        return upstream
-    return Upstream(remote or default_remote(repository, own), BRANCHES + own)
+    return upstreams.source(context.repository, own, remote)
 
 
 def pull(
@@ -100,7 +96,7 @@ def pull(
 
 
 def _diverged(own: str, source: Upstream, ahead: int, behind: int) -> Conflict:
-    theirs = f"{source.remote}/{source.merge.removeprefix(BRANCHES)}"
+    theirs = source.name
     return Conflict(
         f"'{own}' and '{theirs}' have diverged: {count(ahead, 'commit')} here,"
         f" {count(behind, 'commit')} there",

@@ -14,9 +14,9 @@ from ..store.remotes.refspecs import Refspec, full_name, parse, target_name, wor
 from .context import Context
 from .ref_lines import amount, say_documents, say_transfer, transfer_json
 from .refs import move_refs
-from .replication import default_remote, open_remote, remote_url
+from .replication import open_remote, remote_url
 from .sizes import count
-from .upstreams import Upstream, configured, set_upstream
+from .upstreams import Upstream, configured, default_remote, set_upstream
 
 if TYPE_CHECKING:
     from ..store.remotes.base import Remote

@@ -25,21 +25,6 @@ def remote_url(repository: Repository, name: str) -> str:
     return url
 
 
-def default_remote(repository: Repository, branch: str | None) -> str:
-    """The upstream's remote, else origin, else the only one."""
-    names = repository.config.subsections("remote")
-    upstream = repository.config.get(f"branch.{branch}.remote") if branch else None
-    if upstream:
-        return upstream
-    if "origin" in names:
-        return "origin"
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise NotFound("there is no remote", hint="add one with: treering remote add NAME URL")
-    raise InvalidInput(f"which remote? There are: {', '.join(names)}")
-
-
 def open_remote(context: Context, url: str) -> Remote:
     """The remote behind a URL; a relative path is taken from where we are."""
     found = resolve(url, context.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..store.history import BRANCHES, REMOTES, Commit
+from ..store.history import REMOTES, Commit
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.root_record import Change
@@ -13,6 +13,7 @@ from . import exits
 from .context import Context
 from .output import Json, path_json, say, tell
 from .sizes import count, format_size
+from .upstreams import followed
 
 if TYPE_CHECKING:
     from ..tracker.restore_plan import Result
@@ -84,26 +85,16 @@ def report_json(report: Report) -> Json:
     }
 
 
-def upstream_of(repository: Repository, branch: str) -> str | None:
-    """The remote-tracking ref that a branch follows, if it exists."""
-    names = repository.config.subsections("remote")
-    only = names[0] if len(names) == 1 else "origin"
-    remote = repository.config.get(f"branch.{branch}.remote") or only
-    merge = repository.config.get(f"branch.{branch}.merge") or BRANCHES + branch
-    ref = f"{REMOTES}{remote}/{merge.removeprefix(BRANCHES)}"
-    return ref if repository.history.ref(ref) else None
-
-
 def ahead_behind(repository: Repository, branch: str | None) -> Json | None:
-    """How a branch and its upstream differ, or None without an upstream."""
+    """How a branch and what it follows differ, or None where it follows nothing."""
     history = repository.history
     head = history.head()
-    ref = upstream_of(repository, branch) if branch else None
-    target = history.ref(ref) if ref else None
-    if ref is None or target is None or head is None:
+    upstream = followed(repository, branch) if branch else None
+    target = history.ref(upstream.tracking) if upstream else None
+    if upstream is None or target is None or head is None:
         return None
     ahead, behind = history.ahead_behind(head, target)
-    return {"ref": ref, "ahead": ahead, "behind": behind}
+    return {"ref": upstream.tracking, "ahead": ahead, "behind": behind}
 
 
 def ahead_behind_line(found: Json) -> str:

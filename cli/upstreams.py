@@ -1,4 +1,6 @@
-"""Upstreams: which remote branch a branch follows, kept as Git keeps it in `branch.NAME.*`."""
+"""Upstreams: which remote branch a branch follows, kept as Git keeps it in `branch.NAME.*`, and
+where push and pull go when none was set: the branch of the same name on the default remote.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,11 @@ class Upstream(NamedTuple):
     merge: str
 
     @property
+    def name(self) -> str:
+        """As people write it: origin/main."""
+        return self.tracking.removeprefix(REMOTES)
+
+    @property
     def tracking(self) -> str:
         """The remote-tracking branch."""
         return f"{REMOTES}{self.remote}/{self.merge.removeprefix(BRANCHES)}"
@@ -27,6 +34,39 @@ def configured(repository: Repository, branch: str) -> Upstream | None:
     remote = config.get(f"branch.{branch}.remote")
     merge = config.get(f"branch.{branch}.merge")
     return Upstream(remote, merge) if remote and merge else None
+
+
+def default_remote(repository: Repository, branch: str | None) -> str:
+    """The upstream's remote, else origin, else the only one."""
+    names = repository.config.subsections("remote")
+    upstream = repository.config.get(f"branch.{branch}.remote") if branch else None
+    if upstream:
+        return upstream
+    if "origin" in names:
+        return "origin"
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise NotFound("there is no remote", hint="add one with: treering remote add NAME URL")
+    raise InvalidInput(f"which remote? There are: {', '.join(names)}")
+
+
+def source(repository: Repository, branch: str, remote: str | None = None) -> Upstream:
+    """What a branch pulls from: its upstream, else the branch of the same name on the default
+    remote. `remote`: from there, whatever the upstream is. Raises as `default_remote`."""
+    upstream = configured(repository, branch)
+    if upstream is not None and remote in (None, upstream.remote):
+        return upstream
+    return Upstream(remote or default_remote(repository, branch), BRANCHES + branch)
+
+
+def followed(repository: Repository, branch: str) -> Upstream | None:
+    """What a branch is compared with: what it pulls from, if that is known here."""
+    try:
+        found = source(repository, branch)
+    except (NotFound, InvalidInput):
+        return None
+    return found if repository.history.ref(found.tracking) else None
 
 
 def set_upstream(repository: Repository, branch: str, upstream: Upstream) -> None:
@@ -60,7 +100,7 @@ def comparison(repository: Repository, branch: str, target: str) -> str:
     upstream = configured(repository, branch)
     if upstream is None:
         return ""
-    name = upstream.tracking.removeprefix(REMOTES)
+    name = upstream.name
     there = repository.history.ref(upstream.tracking)
     if there is None:
         return f"[{name}: gone] "

@@ -119,6 +119,13 @@ def command(restore: Restore) -> str:
     return f"treering restore --force{source}{_arguments(restore)}"
 
 
+def undo(restore: Restore) -> str:
+    """The command that goes back to where it began."""
+    if restore.move is not None:
+        return shlex.join(["treering", *restore.move.back])
+    return f"treering restore --force{_arguments(restore)}"
+
+
 def _arguments(restore: Restore) -> str:
     """What is left, as arguments from the top; all that was asked for where that is too much."""
     paths = restore.left() if len(restore.left()) <= NAMED else restore.paths
@@ -145,13 +152,10 @@ def refuse_if_pending(repository: Repository, scope: Scope | None = None) -> Non
     if found is None or (scope is not None and _covers(scope, found)):
         return
     what = "what is there" if found.failed else "the tree"
-    back = f"treering restore --force{_arguments(found)}"
-    state = "half restored"
-    if found.move is not None:
-        back, state = shlex.join(["treering", *found.move.back]), "between two commits"
+    state = "half restored" if found.move is None else "between two commits"
     raise Conflict(
         f"{summary(found)}: {what} is {state}",
-        hint=f"finish it with: {command(found)}; or go back with: {back}",
+        hint=f"finish it with: {command(found)}; or go back with: {undo(found)}",
     )
 
 

@@ -93,10 +93,10 @@ def empty(repository: Repository, top: Path, branch: str, who: Person) -> None:
 
 
 def _has_arrived(repository: Repository, plan: restore_log.Move) -> bool:
-    """Whether nothing of a move is left to do but to delete its log: HEAD moves when the tree is
-    durable."""
+    """Whether nothing of a switch or pull is left to do but to delete its log: HEAD moves when the
+    tree is durable. Of a merge HEAD does not tell, when it is given up."""
     head = head_commit(repository)
-    there = current(repository.history) == plan.head
+    there = plan.merging is None and current(repository.history) == plan.head
     return there and head is not None and head.root == plan.target
 
 

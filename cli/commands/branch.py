@@ -11,8 +11,7 @@ from ..completion import branches, offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, say, say_json
 from ..refs import check_name, existing, make_ref, move_refs
-from ..summary import upstream_of
-from ..upstreams import comparison, configured, named, set_upstream
+from ..upstreams import comparison, configured, followed, named, set_upstream
 from ..upstreams import unset_upstream as unset_upstream_of
 
 
@@ -110,7 +109,7 @@ def _follow(context: Context, arguments: tuple[str, ...], upstream: str | None) 
         found = named(repository, upstream)
         set_upstream(repository, branch, found)
         if not context.quiet and not context.json:
-            say(f"branch '{branch}' follows {found.tracking.removeprefix(REMOTES)}")
+            say(f"branch '{branch}' follows {found.name}")
     elif configured(repository, branch) is None:
         raise NotFound(f"branch '{branch}' has no upstream")
     else:
@@ -120,12 +119,13 @@ def _follow(context: Context, arguments: tuple[str, ...], upstream: str | None) 
 def _json(context: Context, ref: str, target: str, current: str | None) -> Json:
     name = ref.removeprefix(BRANCHES)
     is_local = ref.startswith(BRANCHES)
+    followed_by = followed(context.repository, name) if is_local else None
     return {
         "name": name.removeprefix(REMOTES),
         "ref": ref,
         "commit": target,
         "current": is_local and name == current,
-        "upstream": upstream_of(context.repository, name) if is_local else None,
+        "upstream": followed_by.tracking if followed_by else None,
     }
 
 
@@ -151,8 +151,8 @@ def _delete(context: Context, names: tuple[str, ...], force: bool) -> None:
 def _is_elsewhere(context: Context, name: str, target: str) -> bool:
     """Whether HEAD, or what the branch follows, has its commits."""
     history = context.repository.history
-    upstream = upstream_of(context.repository, name)
-    kept = [history.head(), history.ref(upstream) if upstream else None]
+    upstream = followed(context.repository, name)
+    kept = [history.head(), history.ref(upstream.tracking) if upstream else None]
     return any(other is not None and history.is_ancestor(target, other) for other in kept)
 
 

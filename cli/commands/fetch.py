@@ -44,7 +44,7 @@ def command(
       treering fetch --prune --tags origin
     """
     from ..fetching import FetchRequest, fetch_refs, say_fetches
-    from ..replication import default_remote
+    from ..upstreams import default_remote
 
     repository = context.repository
     if everywhere and remote:

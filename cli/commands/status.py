@@ -66,10 +66,13 @@ def command(context: Context, regions: bool, zero: bool) -> None:
         say("No commits yet")
     if upstream:
         say(ahead_behind_line(upstream))
+        if upstream["behind"] and not upstream["ahead"] and not pending:
+            say("  (bring it forwards with: treering pull)")
     if pending:
         text = restore_log.summary(pending)
         say(f"{text[0].upper()}{text[1:]}.")
         say(f"  (finish it with: {restore_log.command(pending)})")
+        say(f"  (or go back with: {restore_log.undo(pending)})")
     if merging:
         say_merging(merging, top, zero)
     if items:

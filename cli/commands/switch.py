@@ -14,16 +14,17 @@ from ..output import Json, say, say_json
 from ..refs import check_name, move_refs
 from ..sizes import count
 from ..summary import finish_report, report_json, say_moved
+from ..upstreams import Upstream, set_upstream
 
 
 class _Wish(NamedTuple):
     """Where to go: HEAD's new value and its commit (None for a branch without one); `new`: the
-    branch is to be made, and follows `upstream` (remote, branch) if that is given."""
+    branch is to be made, and follows `upstream` if that is given."""
 
     head: str
     commit: Commit | None
     new: bool = False
-    upstream: tuple[str, str] | None = None
+    upstream: Upstream | None = None
 
     @property
     def name(self) -> str:
@@ -97,7 +98,7 @@ def _say(wish: _Wish, commit: Commit, before: str) -> None:
     if not wish.head.startswith(BRANCHES):
         say(f"HEAD is now at {commit.short} {commit.title}")
     elif wish.new:
-        follows = f", which follows {'/'.join(wish.upstream)}" if wish.upstream else ""
+        follows = f", which follows {wish.upstream.name}" if wish.upstream else ""
         say(f"Switched to a new branch '{wish.name}'{follows}")
     elif before == wish.head:
         say(f"Already on '{wish.name}'")
@@ -182,8 +183,9 @@ def _from_remote(context: Context, name: str) -> _Wish:
         if f"{REMOTES}{remote}/{name}" in refs
     ]
     if len(remotes) == 1:
-        commit = history.commit(refs[f"{REMOTES}{remotes[0]}/{name}"])
-        return _Wish(BRANCHES + name, commit, new=True, upstream=(remotes[0], name))
+        upstream = Upstream(remotes[0], BRANCHES + name)
+        commit = history.commit(refs[upstream.tracking])
+        return _Wish(BRANCHES + name, commit, new=True, upstream=upstream)
     if remotes:
         raise InvalidInput(
             f"several remotes have a branch '{name}': {', '.join(remotes)}",
@@ -214,10 +216,9 @@ def _make_branch(context: Context, wish: _Wish) -> None:
     if not wish.new:
         return
     if wish.upstream is not None:
-        repository.config.set(f"branch.{wish.name}.remote", wish.upstream[0])
-        repository.config.set(f"branch.{wish.name}.merge", BRANCHES + wish.upstream[1])
+        set_upstream(repository, wish.name, wish.upstream)
     if repository.history.ref(wish.head) is None:
-        source = "/".join(wish.upstream) if wish.upstream else commit.short
+        source = wish.upstream.name if wish.upstream else commit.short
         move_refs(
             context, [RefUpdate(wish.head, None, commit.id)], f"branch: created from {source}"
         )

@@ -222,7 +222,10 @@ def test_a_full_disk_leaves_it_pending(theirs: Work, mine: Work) -> None:
     fail_at(mine, "both", "pull")
     assert head(mine) == old
     assert "finish it with: treering pull origin main" in mine("commit", "-m", "x", code=11).err
-    assert "treering pull origin main" in mine("status").out
+    lines = mine("status").lines
+    assert "  (finish it with: treering pull origin main)" in lines
+    assert "  (or go back with: treering switch main)" in lines
+    assert not any("bring it forwards" in line for line in lines)
     assert "go back with: treering switch main" in mine("pull", "origin", "other", code=11).err
     mine("switch", "main")
     assert fingerprint(mine.top) == before
@@ -241,6 +244,19 @@ def test_what_is_pending_is_finished_without_the_remote(theirs: Work, mine: Work
     theirs.top.rename(theirs.top.with_name("away"))
     assert f"finished the pull to {new[:10]}" in mine("pull", code=10).err
     assert head(mine) == new and mine.changes() == {}
+
+
+def test_status_says_when_to_pull(theirs: Work, mine: Work) -> None:
+    hint = "  (bring it forwards with: treering pull)"
+    assert hint not in mine("status").lines
+    move_on(theirs)
+    mine("fetch")
+    lines = mine("status").lines
+    assert lines[1:3] == ["Your branch is behind 'origin/main' by 1 commit.", hint]
+    mine.write("own", "mine")
+    mine.commit("own")
+    assert hint not in mine("status").lines
+    mine("pull", code=11)
 
 
 def fail_at(work: Work, path: str, *arguments: str) -> None:

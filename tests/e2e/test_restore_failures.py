@@ -62,6 +62,7 @@ def test_a_file_written_in_part_keeps_commits_away(two: Work) -> None:
     lines = two("status").lines
     assert f"A restore of {first[:10]} failed at big." in lines
     assert f"  (finish it with: {finish})" in lines
+    assert "  (or go back with: treering restore --force big)" in lines
     assert two("status", "--json").json["half_restored"] == [{"path": "big"}]
     assert finish in assert_refused(two)
     two(*finish.split()[1:])

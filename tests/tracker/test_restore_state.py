@@ -11,6 +11,7 @@ import pytest
 
 from treering.store.history import Person
 from treering.store.repository import Repository
+from treering.store.trees import load_tree
 from treering.tracker import checkout
 from treering.tracker.placing import open_own_folder
 from treering.tracker.restore import restore_in_place
@@ -44,7 +45,8 @@ def test_rows_of_a_deleted_folder_do_not_stay_under_its_number(
         return descriptor
 
     monkeypatch.setattr(checkout, "open_own_folder", reused)
-    restore_in_place(repository, top, made, Options(), force=True)
+    tree = load_tree(repository.store, made.id, made.root)
+    restore_in_place(repository, top, tree, Options(), force=True)
     rows = ScanState(repository.catalog, top).parts((top / "folder").stat().st_ino)
     assert [row.names for row in rows] == [[b"a", b"m"]]
     repository.close()
