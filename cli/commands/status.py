@@ -66,8 +66,9 @@ def command(context: Context, regions: bool, zero: bool) -> None:
         say("No commits yet")
     if upstream:
         say(ahead_behind_line(upstream))
-        if upstream["behind"] and not upstream["ahead"] and not pending:
-            say("  (bring it forwards with: treering pull)")
+        if upstream["behind"] and not pending and not merging:
+            both = "merge the two with: treering pull --merge"
+            say(f"  ({both if upstream['ahead'] else 'bring it forwards with: treering pull'})")
     if pending:
         text = restore_log.summary(pending)
         say(f"{text[0].upper()}{text[1:]}.")

@@ -255,8 +255,11 @@ def test_status_says_when_to_pull(theirs: Work, mine: Work) -> None:
     assert lines[1:3] == ["Your branch is behind 'origin/main' by 1 commit.", hint]
     mine.write("own", "mine")
     mine.commit("own")
-    assert hint not in mine("status").lines
+    lines = mine("status").lines
+    assert lines[1].startswith("Your branch and 'origin/main' have diverged")
+    assert lines[2] == "  (merge the two with: treering pull --merge)"
     mine("pull", code=11)
+    mine("pull", "--merge")
 
 
 def fail_at(work: Work, path: str, *arguments: str) -> None:
