@@ -141,8 +141,10 @@ class Context:
     def split_revision(self, text: str) -> tuple[Commit, bytes]:
         """REV:PATH, REV or PATH-less HEAD: the commit and the path from the top. A path that starts
         with ./ is relative to where we are, as in Git."""
-        revision, colon, path = text.partition(":")
-        if not colon:
+        from .ranges import split_path
+
+        revision, path = split_path(text)
+        if path is None:
             return self.commit(text), b""
         raw = os.fsencode(path)
         if path.startswith("./") or path == ".":

@@ -17,6 +17,7 @@ from ..store.errors import InvalidInput, NotFound
 from ..store.ids import BLOCK_PREFIX, ID_LENGTH, NODE_PREFIX
 from ..store.nodes import BranchNode, Entry, EntryKind, LeafNode, RootNode, decode
 from ..store.trees import Tree
+from .ranges import split_path
 
 if TYPE_CHECKING:
     from .context import Context
@@ -43,7 +44,7 @@ def tree_of(context: Context, text: str) -> Tree:
         try:
             commit = context.commit(text)
         except NotFound as error:
-            raise (_no_tree(text) if ":" in text else error) from error
+            raise (error if split_path(text)[1] is None else _no_tree(text)) from error
         return trees.load_tree(store, commit.id, commit.root)
     kind, digits, below = spelled.groups()
     if kind != "root" or below:

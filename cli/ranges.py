@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..store.errors import InvalidInput
 from ..store.history import History
@@ -15,6 +16,17 @@ class Range(NamedTuple):
     wanted: list[str]
     hidden: list[str]
     only: set[str] | None = None
+
+
+REVISION: Final = re.compile(r"(?:[^:{]|\{[^}]*\}|\{(?!.*\}))*")
+
+
+def split_path(text: str) -> tuple[str, str | None]:
+    """The revision and the path of REV:PATH; no path where there is none. A colon in braces, as in
+    `main@{2026-11-25 10:30}`, belongs to the revision."""
+    found = REVISION.match(text)
+    end = found.end() if found else 0
+    return text[:end], text[end + 1 :] if end < len(text) else None
 
 
 def ends(text: str) -> tuple[str, str, str] | None:

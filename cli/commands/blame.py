@@ -14,7 +14,7 @@ from ..blame_bar import bar_lines
 from ..completion import files, offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import Json, commit_json, format_day, path_json, say, say_json
-from ..ranges import ends
+from ..ranges import ends, split_path
 
 
 @click.command("blame", cls=PathsCommand)
@@ -58,7 +58,11 @@ def _what(context: Context, arguments: tuple[str, ...]) -> tuple[Commit, bytes, 
     behind = click.get_current_context().meta.get(PATHS)
     parts = [*arguments, *(behind or [])]
     alone = behind is None and len(parts) == 1
-    if alone and ":" in parts[0] and not os.path.lexists(context.start / parts[0]):
+    if (
+        alone
+        and split_path(parts[0])[1] is not None
+        and not os.path.lexists(context.start / parts[0])
+    ):
         commit, path = context.split_revision(parts[0])
         return commit, path, []
     if not parts or len(parts) > 2 or (behind is not None and len(behind) != 1):

@@ -9,6 +9,7 @@ from ...store.quoting import quote_path
 from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..output import write
+from ..ranges import split_path
 from ..sizes import parse_size
 
 
@@ -30,7 +31,7 @@ def command(context: Context, what: str, offset: str, length: str | None) -> Non
     from ...store import trees
     from ..object_names import place_of
 
-    if ":" not in what:
+    if split_path(what)[1] is None:
         raise InvalidInput(f"'{what}' names no path", hint="write it as REV:PATH, like HEAD:notes")
     entry, path, block_size = place_of(context, what)
     if not entry.is_file:

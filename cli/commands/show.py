@@ -10,6 +10,7 @@ from ..completion import offering, revisions
 from ..context import Context, common_options, pass_context
 from ..object_names import place_of
 from ..output import commit_json, say, say_json
+from ..ranges import split_path
 from . import cat, ls
 
 
@@ -33,7 +34,7 @@ def command(
     Example:
       treering show --stat HEAD
     """
-    if ":" in what:
+    if split_path(what)[1] is not None:
         _show_path(ctx, context, what)
         return
     repository = context.repository

@@ -147,3 +147,13 @@ def test_what_restore_cannot_take(work: Work, roots: tuple[str, str]) -> None:
         assert f"'{text}' does not name a whole tree" in found
         assert "hint: give a commit or root:HEX, and paths behind it" in found
     assert "never is not in that root" in work("restore", "--source", one, "never", code=1).err
+
+
+def test_a_date_in_a_revision_is_no_path(work: Work, ids: dict[str, str]) -> None:
+    late = "main@{2036-11-25 10:30:00}"
+    assert work("cat", f"{late}:d/small").out == "small\n"
+    assert work("show", "--stat", late).out == work("show", "--stat", "HEAD").out
+    assert work("ls", f"{late}:d").lines == ["d/large", "d/small"]
+    assert work("blame", f"{late}:d/small").out == work("blame", "d/small").out
+    assert work("stats", f"{late}:d", "--json").json["files"] == 2
+    assert "names no path" in work("cat", late, code=2).err
