@@ -11,14 +11,11 @@ import os
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-import msgspec
-
-from ..store.durable import fsync_folder, replace_file
-from ..store.errors import Conflict, Corrupt, storage_error
+from ..store.errors import Conflict
 from ..store.quoting import quote_path
 from ..store.repository import Repository
+from .state_file import StateFile
 
-MAGIC: Final = b"treering merge 1\n"
 NAMED: Final = 5
 """So many paths are spelled out in a message."""
 
@@ -49,38 +46,24 @@ class Merging(NamedTuple):
     clashes: tuple[Clash, ...] = ()
 
 
-def _path(repository: Repository) -> Path:
-    return repository.path / "tracker" / "merge"
+_FILE: Final = StateFile("merge", "state of the merge", Merging)
 
 
 def write(repository: Repository, merging: Merging) -> None:
     """Note durably that a merge is under way, and how it stands."""
-    try:
-        replace_file(_path(repository), MAGIC + msgspec.msgpack.encode(merging))
-    except OSError as error:
-        raise storage_error("writing the state of the merge", error) from error
+    _FILE.write(repository, merging)
 
 
 def end(repository: Repository) -> None:
     """No merge is under way any more."""
-    _path(repository).unlink(missing_ok=True)
-    fsync_folder(_path(repository).parent)
+    _FILE.remove(repository)
 
 
 def pending(repository: Repository) -> Merging | None:
     """The merge that is under way. A crash may leave the file of one that is committed: that is
     none."""
-    try:
-        content = _path(repository).read_bytes()
-    except FileNotFoundError:
-        return None
-    if not content.startswith(MAGIC):
-        raise Corrupt(f"{_path(repository)} is not the state of a merge", hint="delete it")
-    try:
-        found = msgspec.msgpack.decode(content[len(MAGIC) :], type=Merging)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"{_path(repository)} is damaged", hint="delete it") from error
-    return None if is_committed(repository, found) else found
+    found = _FILE.read(repository)
+    return None if found is None or is_committed(repository, found) else found
 
 
 def is_committed(repository: Repository, merging: Merging) -> bool:

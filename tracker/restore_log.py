@@ -12,21 +12,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-
-from ..store.durable import fsync_folder, replace_file
-from ..store.errors import Conflict, Corrupt, storage_error
+from ..store.errors import Conflict
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.trees import short_name
 from .merge_state import Merging
 from .restore_plan import Earlier
 from .scope import Relation, Scope
+from .state_file import StateFile
 
-MAGIC: Final = b"treering restore 1\n"
 NAMED: Final = 5
 """So many paths are spelled out in a message."""
 
@@ -77,37 +73,22 @@ class Restore(NamedTuple):
         return self._replace(failed=()) == other._replace(failed=())
 
 
-def _path(repository: Repository) -> Path:
-    return repository.path / "tracker" / "restore"
+_FILE: Final = StateFile("restore", "restore log", Restore)
 
 
 def begin(repository: Repository, restore: Restore) -> None:
     """Note durably that a restore starts."""
-    content = MAGIC + msgspec.msgpack.encode(restore)
-    try:
-        replace_file(_path(repository), content)
-    except OSError as error:
-        raise storage_error("writing the restore log", error) from error
+    _FILE.write(repository, restore)
 
 
 def end(repository: Repository) -> None:
     """The restore is done."""
-    _path(repository).unlink(missing_ok=True)
-    fsync_folder(_path(repository).parent)
+    _FILE.remove(repository)
 
 
 def pending(repository: Repository) -> Restore | None:
     """The restore that was interrupted, if one was."""
-    try:
-        content = _path(repository).read_bytes()
-    except FileNotFoundError:
-        return None
-    if not content.startswith(MAGIC):
-        raise Corrupt(f"{_path(repository)} is not a restore log", hint="delete it")
-    try:
-        return msgspec.msgpack.decode(content[len(MAGIC) :], type=Restore)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"{_path(repository)} is damaged", hint="delete it") from error
+    return _FILE.read(repository)
 
 
 def command(restore: Restore) -> str:

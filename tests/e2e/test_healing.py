@@ -71,7 +71,7 @@ def test_restoring_a_file_does_not_forget_an_interrupted_restore(work: Work) -> 
     repository = work.top / ".treering"
     (repository / "tracker").mkdir(exist_ok=True)
     pending = restore_log.Restore(first, (), False)
-    content = restore_log.MAGIC + msgspec.msgpack.encode(pending)
+    content = b"treering restore 1\n" + msgspec.msgpack.encode(pending)
     (repository / "tracker" / "restore").write_bytes(content)
     assert "interrupted" in work("restore", "b", code=11).err
     work("commit", "-m", "x", code=11)

@@ -12,8 +12,6 @@ import msgspec
 import pytest
 from live_trees import Work, build, fingerprint
 
-from treering.tracker import restore_log
-
 BLOCK = 65536
 BACK = ("restore", "--source", "HEAD~1", "--force")
 
@@ -223,7 +221,7 @@ def test_what_may_not_be_replaced_stays(two: Work) -> None:
 def test_an_interrupted_restore_is_not_held_up_by_what_may_not_be_written(two: Work) -> None:
     """Nobody knows what the killed one had written, but this file it could not write either."""
     first = two("log", "--json", "HEAD~1").json[0]["commit"]
-    content = restore_log.MAGIC + msgspec.msgpack.encode((first, (), False))
+    content = b"treering restore 1\n" + msgspec.msgpack.encode((first, (), False))
     with immutable(two.top / "big"):
         (two.top / ".treering" / "tracker").mkdir(exist_ok=True)
         (two.top / ".treering" / "tracker" / "restore").write_bytes(content)
@@ -235,7 +233,7 @@ def test_an_interrupted_restore_is_not_held_up_by_what_may_not_be_written(two: W
 
 def test_an_interrupted_restore_that_fails_at_a_file_doubts_it(two: Work) -> None:
     first = two("log", "--json", "HEAD~1").json[0]["commit"]
-    content = restore_log.MAGIC + msgspec.msgpack.encode((first, (), False))
+    content = b"treering restore 1\n" + msgspec.msgpack.encode((first, (), False))
     (two.top / ".treering" / "tracker").mkdir(exist_ok=True)
     (two.top / ".treering" / "tracker" / "restore").write_bytes(content)
     failing(two, "big", "error=EIO:when=1+")(*BACK, code=3)
