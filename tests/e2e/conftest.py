@@ -94,3 +94,10 @@ def case(one_commit: Path, tmp_path: Path) -> Path:
     """A test's own copy of `one_commit`."""
     copy(one_commit, tmp_path / "case")
     return tmp_path / "case"
+
+
+@pytest.fixture
+def top(two_commits: Path, tmp_path: Path) -> Path:
+    """A test's own tree with two commits."""
+    copy(two_commits / "tree", tmp_path / "tree")
+    return tmp_path / "tree"

@@ -7,29 +7,18 @@ from pathlib import Path
 import pygit2
 import pytest
 from blake3 import blake3
+from histories import open_history
 
 from treering.store import ref_moves
 from treering.store.errors import Corrupt
-from treering.store.history import History, Person, RefUpdate, create_history
+from treering.store.history import Person, RefUpdate
 from treering.store.ids import NodeId
-from treering.store.locking import FileLock
 from treering.store.ref_writer import RefWriter
 from treering.store.repository import Repository
 from treering.store.root_record import Change, RootRecord
 
 JANE = Person("Jane Doe", "jane@example.org", 1_700_000_000)
 BOTH = ("refs/heads/a", "refs/heads/b")
-
-
-def open_history(path: Path) -> History:
-    return History(path, lambda: FileLock(path.parent / "history.lock", "a change", wait=5))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    folder = tmp_path / "history"
-    create_history(folder)
-    return folder
 
 
 def updates(path: Path) -> list[RefUpdate]:
