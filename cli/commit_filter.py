@@ -13,7 +13,6 @@ import click
 
 from ..store.errors import InvalidInput
 from ..store.history import Commit
-from .dates import parse_moment
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,10 +55,9 @@ def filter_options(function: Function) -> Function:
         **others: Any,
     ) -> Any:
         flags = re.MULTILINE | (re.IGNORECASE if ignore_case else 0)
-        now = time.time()
         chosen = CommitFilter(
-            None if since is None else parse_moment(since, now),
-            None if until is None else parse_moment(until, now, end=True),
+            _moment(since),
+            _moment(until, end=True),
             tuple(_pattern(text, flags) for text in author),
             tuple(_pattern(text, flags) for text in grep),
         )
@@ -78,6 +76,14 @@ def filter_options(function: Function) -> Function:
         made = option(made)
     found: Function = made
     return found
+
+
+def _moment(text: str | None, *, end: bool = False) -> float | None:
+    if text is None:
+        return None
+    from .dates import parse_moment  # only here: most logs have no dates
+
+    return parse_moment(text, time.time(), end=end)
 
 
 def _pattern(text: str, flags: int) -> re.Pattern[str]:
