@@ -16,6 +16,7 @@ from ..store.quoting import quote_path
 from ..store.repository import Repository
 from .state_file import StateFile
 
+FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NAMED: Final = 5
 """So many paths are spelled out in a message."""
 
@@ -74,6 +75,14 @@ def is_committed(repository: Repository, merging: Merging) -> bool:
     return repository.history.commit(head).parents == (merging.ours, merging.theirs)
 
 
+def forget_committed(repository: Repository) -> None:
+    """Delete what a crash has left of a merge after its commit: once HEAD moves on, that would
+    count as under way again. The commit lock is held."""
+    found = _FILE.read(repository)
+    if found is not None and is_committed(repository, found):
+        end(repository)
+
+
 def refuse_if_pending(repository: Repository) -> None:
     """Conflict while a merge is under way."""
     found = pending(repository)
@@ -87,13 +96,28 @@ def refuse_if_pending(repository: Repository) -> None:
 
 def unsettled(merging: Merging, top: Path) -> list[Clash]:
     """The clashes that are still open: their version stands beside ours, or, where they have none,
-    ours is still there. OSError."""
+    ours is still there. So are those where nobody can look."""
     return [clash for clash in merging.clashes if _is_there(top, clash)]
 
 
 def _is_there(top: Path, clash: Clash) -> bool:
+    """Looks folder by folder: a whole path may be longer than the kernel takes."""
     path = clash.path if clash.beside is None else clash.beside
-    return os.path.lexists(os.fsencode(top) + b"/" + path)
+    *folders, name = path.split(b"/")
+    above = os.open(top, FOLDER_FLAGS)
+    try:
+        for folder in folders:
+            below = os.open(folder, FOLDER_FLAGS, dir_fd=above)
+            os.close(above)
+            above = below
+        os.stat(name or b".", dir_fd=above, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(above)
+    return True
 
 
 def refuse_if_unsettled(repository: Repository, merging: Merging, top: Path) -> None:

@@ -170,6 +170,7 @@ def _count(
 
 def _merging(repository: Repository, top: Path, request: Request) -> Merging | None:
     """The merge that this commit finishes. Conflict when it may not."""
+    merge_state.forget_committed(repository)
     merging = merge_state.pending(repository)
     if merging is None:
         return None

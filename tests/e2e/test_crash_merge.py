@@ -116,3 +116,20 @@ def test_a_killed_conflict_is_left_or_given_up(
     template = prepare(two_commits, tmp_path / "template", clash=True)
     points = points_of(template, MERGE, [*WRITING, *METADATA], code=11)
     each_point(sample(points, count), template, tmp_path / "cases", kill_clash)
+
+
+def test_a_merge_that_was_killed_after_its_commit_does_not_come_back(
+    two_commits: Path, tmp_path: Path
+) -> None:
+    folder = prepare(two_commits, tmp_path / "case", clash=True)
+    top = folder / "tree"
+    assert treering(top, *MERGE).code == 11
+    succeed(top, "merge", "--theirs")
+    state = top / ".treering" / "tracker" / "merge"
+    point = Point("unlink", 1, str(state.relative_to(folder)))
+    assert inject(point, "signal=SIGKILL", folder, ["merge", "--continue"], top).code == -9
+    assert state.exists() and len(commits(top)) == 4
+    write(top / "after", b"the merge")
+    succeed(top, "commit", "-m", "after")
+    assert "Merging" not in succeed(top, "status").out
+    succeed(top, "switch", "night")
