@@ -2,7 +2,8 @@
 
 A field that one side changed is as that side has it; one that both changed alike is no
 disagreement. Times never disagree: where both changed, the newer one stays. Each xattr is a field
-of its own, and so are owner, group, mode, the hard-link group, and the content with its size.
+of its own, and so are owner, group, the hard-link group, and the content with its size. The mode is
+one with the access ACL: the kernel keeps the permissions of owner, mask and others in both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Compose = Callable[[Entry, Entry, Entry], Composed | None]
 """Makes one content of (base, ours, theirs), or None where they meet."""
 
 ABSENT: Final = None
+ACL: Final = b"system.posix_acl_access"
 _UNKNOWN: Final = object()
 """The base of a field where there is no base: nothing is equal to it."""
 
@@ -44,15 +46,16 @@ def merge_entries(
     `favour` nothing is in dispute. A folder keeps our content, which is merged elsewhere."""
     fields = _Fields(favour)
     size, content = _content(fields, base, ours, theirs, compose)
+    mode, acl = _mode(fields, base, ours, theirs)
     merged = replace(
         ours,
-        mode=_mode(fields, base, ours, theirs),
+        mode=mode,
         uid=fields.pick(_of(base, "uid"), ours.uid, theirs.uid),
         gid=fields.pick(_of(base, "gid"), ours.gid, theirs.gid),
         mtime_ns=_newer(_of(base, "mtime_ns"), ours.mtime_ns, theirs.mtime_ns),
         size=size,
         content=content,
-        extras=_extras(fields, base, ours, theirs),
+        extras=_extras(fields, acl, base, ours, theirs),
     )
     return Merged(merged, fields.disagreed)
 
@@ -84,11 +87,19 @@ def _newer(base: Any, ours: int, theirs: int) -> int:
     return max(ours, theirs)
 
 
-def _mode(fields: _Fields, base: Entry | None, ours: Entry, theirs: Entry) -> int:
+def _mode(
+    fields: _Fields, base: Entry | None, ours: Entry, theirs: Entry
+) -> tuple[int, bytes | None]:
+    """(mode, access ACL)."""
     if ours.kind == EntryKind.SYMLINK:  # nobody can set it
-        return ours.mode
-    mode: int = fields.pick(_of(base, "mode"), ours.mode, theirs.mode)
-    return mode
+        return ours.mode, ABSENT
+    before = _UNKNOWN if base is None else _permissions(base)
+    mode, acl = fields.pick(before, _permissions(ours), _permissions(theirs))
+    return mode, acl
+
+
+def _permissions(entry: Entry) -> tuple[int, bytes | None]:
+    return entry.mode, dict(entry.more.xattrs).get(ACL, ABSENT)
 
 
 def _content(
@@ -112,18 +123,22 @@ def _whole(entry: Entry) -> tuple[object, ...]:
     return entry.size, entry.content, entry.more.target, entry.more.device
 
 
-def _extras(fields: _Fields, base: Entry | None, ours: Entry, theirs: Entry) -> Extras | None:
+def _extras(
+    fields: _Fields, acl: bytes | None, base: Entry | None, ours: Entry, theirs: Entry
+) -> Extras | None:
     before = base.more if base is not None else Extras()
     mine, other = ours.more, theirs.more
     sides = [dict(more.xattrs) for more in (before, mine, other)]
     names = sorted({name for side in sides for name in side})
-    values = [(name, fields.pick(*(side.get(name, ABSENT) for side in sides))) for name in names]
-    group = _group(before.group, mine.group, other.group)
+    values = [
+        (name, acl if name == ACL else fields.pick(*(side.get(name, ABSENT) for side in sides)))
+        for name in names
+    ]
     extras = Extras(
         tuple((name, value) for name, value in values if value is not ABSENT),
         fields.pick(before.target, mine.target, other.target),
         fields.pick(before.device, mine.device, other.device),
-        group,
+        _group(before.group, mine.group, other.group),
     )
     return extras if extras != Extras() else None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,35 @@ def test_uncommitted_changes_in_the_way_are_named_and_nothing_moves(apart: Work)
     assert apart("cat", "HEAD:same").out == "s"
 
 
+def test_conflicts_below_a_path_that_is_too_long_for_the_kernel_stay_open(work: Work) -> None:
+    folders = [*["d" * 200] * 22, "inner"]
+
+    def write(content: str) -> None:
+        above = os.open(work.top, os.O_RDONLY)
+        for folder in folders:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, dir_fd=above)
+            below = os.open(folder, os.O_RDONLY, dir_fd=above)
+            os.close(above)
+            above = below
+        with open("f", "w", opener=lambda name, flags: os.open(name, flags, dir_fd=above)) as file:
+            file.write(content)
+        os.close(above)
+
+    write("base")
+    work.commit("base")
+    work("switch", "-q", "-c", "night")
+    write("night")
+    work.commit("night")
+    work("switch", "-q", "main")
+    write("main")
+    work.commit("main")
+    work("merge", "night", code=11)
+    assert "1 conflict left" in work("status").lines[1]
+    assert "is not settled" in work("commit", "-m", "must not be", code=11).err
+    assert "everything is settled" in work("merge", "--theirs").out
+
+
 def test_nothing_else_moves_the_tree_while_a_merge_is_under_way(split: Work) -> None:
     split("merge", "night", code=11)
     for command in (["switch", "night"], ["merge", "night"], ["switch", "-c", "x"]):
@@ -383,6 +414,35 @@ def test_regions_that_meet_are_a_conflict(work: Work) -> None:
     work("merge", "--theirs")
     work("merge", "--continue")
     assert work("diff", "--name-status", "night", "main").out == ""
+
+
+def test_an_acl_and_the_mode_that_it_is_part_of(work: Work) -> None:
+    """The kernel keeps both in one: of a new ACL here and a new mode there only one would live."""
+
+    def acl(name: str, user: int) -> None:
+        """user::rw-, user:USER:r--, group::r--, mask::r--, other::r--"""
+        rows = ((1, 6, -1), (2, 4, user), (4, 4, -1), (16, 4, -1), (32, 4, -1))
+        packed = b"".join(struct.pack("<HHi", *row) for row in rows)
+        os.setxattr(work.top / name, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+
+    build(work.top, {"both": b"", "mine": b"", "theirs": b""})
+    work.commit("base")
+    work("switch", "-q", "-c", "night")
+    (work.top / "both").chmod(0o600)
+    (work.top / "theirs").chmod(0o600)
+    work.commit("night")
+    work("switch", "-q", "main")
+    acl("both", 1)
+    acl("mine", 1)
+    work.commit("main")
+    work("merge", "night", code=11)
+    assert (work.top / "both~night").stat().st_mode & 0o777 == 0o600
+    assert os.listxattr(work.top / "both") == os.listxattr(work.top / "mine") != []
+    assert (work.top / "theirs").stat().st_mode & 0o777 == 0o600
+    work("merge", "--theirs")
+    assert os.listxattr(work.top / "both") == []
+    work("merge", "--continue")
+    assert fingerprint(work.top) == fingerprint(work.restored(work.home / "out"))
 
 
 def test_hard_links_that_both_sides_touched(work: Work) -> None:
