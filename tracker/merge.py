@@ -81,8 +81,10 @@ def start(
             way,
             request.theirs.id,
             rescue="commit them, or move them away, and merge then",
+            later=_Sides(repository, merging).both() if merging.clashes else None,
             progress=progress,
         )
+        way = _pending(repository, (MERGE,)) or way
         return Outcome(merging, _settle(repository, way, who), result)
 
 
@@ -134,7 +136,8 @@ def resolve(
         chosen = _chosen(merging, top, scope)
         sides = _Sides(repository, merging)
         base, target = sides.base(chosen, side), sides.target(chosen, side)
-        left = tuple(clash for clash in merging.clashes if clash not in chosen)
+        settled = {clash.path for clash in chosen}
+        left = tuple(clash for clash in merging.clashes if clash.path not in settled)
         merging = merging._replace(root=target, clashes=left)
         way = _move(repository, RESOLUTION, base, target, merging)
         result = move.begin(repository, top, way, merging.theirs, force=True, progress=progress)
@@ -171,8 +174,7 @@ def abort(
         if way is not None and finished is None:
             return Result()
         merging = under_way(repository)
-        sides = _Sides(repository, merging)
-        base = sides.base(merging.clashes, "ours")
+        base = _Sides(repository, merging).written()
         ours = repository.history.commit(merging.ours)
         way = _move(repository, ABORT, base, ours.root, None)
         result = move.begin(
@@ -230,6 +232,8 @@ def _settle(repository: Repository, way: Move, who: Person) -> Commit | None:
     elif merging.clean:
         made = _committed(repository, merging, who)
     else:
+        if way.verb == MERGE:
+            merging = merging._replace(equal=way.equal)
         merge_state.write(repository, merging)
     move.end(repository)
     return made
@@ -265,8 +269,23 @@ class _Sides:
     def base(self, clashes: Iterable[Clash], side: Side) -> bytes:
         """The root to start from when clashes are settled by taking a side: it has the other side's
         version at each path, so that whatever stands there is brought to the target."""
+        return edited_root(self._repository, self._merging.root, self._others(clashes, side))
+
+    def _others(self, clashes: Iterable[Clash], side: Side) -> dict[bytes, Entry | None]:
         other: Side = "theirs" if side == "ours" else "ours"
-        edits = {clash.path: self._version(clash, other) for clash in clashes}
+        return {clash.path: self._version(clash, other) for clash in clashes}
+
+    def both(self) -> tuple[bytes, bytes]:
+        """The roots of all clashes settled by taking one side, and by taking the other."""
+        clashes = self._merging.clashes
+        return self.target(clashes, "ours"), self.target(clashes, "theirs")
+
+    def written(self) -> bytes:
+        """The root to start from when the merge is given up: as `base`, and what the merge has not
+        written, since it was there, is as ours."""
+        edits = self._others(self._merging.clashes, "ours")
+        top = self._tops["ours"]
+        edits |= {path: lookup_or_none(self._source, top, path) for path in self._merging.equal}
         return edited_root(self._repository, self._merging.root, edits)
 
     def target(self, clashes: Iterable[Clash], side: Side) -> bytes:

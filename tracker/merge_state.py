@@ -35,7 +35,8 @@ class Clash(NamedTuple):
 class Merging(NamedTuple):
     """A merge of commit `theirs`, called `label`, into commit `ours`: the root that was written to
     the work tree, with what it added to the store (bytes), and the clashes that are not settled.
-    `clean`: there were none."""
+    `clean`: there were none. `equal` are paths that stood there, uncommitted, as the merge wants
+    them: giving it up leaves them."""
 
     ours: str
     theirs: str
@@ -45,6 +46,7 @@ class Merging(NamedTuple):
     stored: int
     clean: bool
     clashes: tuple[Clash, ...] = ()
+    equal: tuple[bytes, ...] = ()
 
 
 _FILE: Final = StateFile("merge", "state of the merge", Merging)

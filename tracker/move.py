@@ -54,12 +54,13 @@ def begin(
     *,
     force: bool = False,
     rescue: str = "",
+    later: tuple[bytes, bytes] | None = None,
     progress: Progress = SILENT,
 ) -> Result:
     """Do a move, to this commit, whose log stays until `end`: the caller moves HEAD between. The
     commit lock is held. Conflict, before anything was changed, when changes that are not committed
-    would be lost, with `rescue` as the hint; StorageError when something could not be done, and
-    the log stays."""
+    would be lost, with `rescue` as the hint, or would be by a `later` move between these roots;
+    StorageError when something could not be done, and the log stays."""
     descriptor = _open(top)
     try:
         state = ScanState(repository.catalog, top)
@@ -67,6 +68,9 @@ def begin(
         assert new is not None
         progress.begin("comparing")
         found = check(repository, state, descriptor, old, new)
+        if later is not None:
+            ends = _top_of(repository, later[0]), _top_of(repository, later[1])
+            found.conflicts += check(repository, state, descriptor, *ends).conflicts
         _refuse(found, force, rescue)
         equal, spared = tuple(sorted(found.equal)), tuple(sorted(found.spared))
         move = move._replace(equal=equal, spared=spared)

@@ -280,6 +280,29 @@ def test_conflicts_below_a_path_that_is_too_long_for_the_kernel_stay_open(work: 
     assert "everything is settled" in work("merge", "--theirs").out
 
 
+def test_uncommitted_changes_of_a_path_in_dispute_are_in_the_way(split: Work) -> None:
+    """The merge would not write it, but taking a side would."""
+    split.write("both", "uncommitted")
+    split.write("gone", "uncommitted, and new")
+    split.write("kept", "uncommitted")
+    before = fingerprint(split.top)
+    done = split("merge", "night", code=11)
+    assert "would be lost: both, gone, kept" in done.err
+    assert fingerprint(split.top) == before and "Merging" not in split("status").out
+    split("restore", "both", "kept")
+    (split.top / "gone").unlink()
+    split("merge", "night", code=11)
+
+
+def test_abort_leaves_what_was_there_before_as_theirs_has_it(split: Work) -> None:
+    build(split.top, {"d/theirs": b"night", "n/n": b"n", "both~night": b"night"})
+    before, changed = timeless(split.top), split.changes()
+    split("merge", "night", code=11)
+    split("merge", "--abort")
+    assert timeless(split.top) == before
+    assert split.changes() == changed
+
+
 def test_nothing_else_moves_the_tree_while_a_merge_is_under_way(split: Work) -> None:
     split("merge", "night", code=11)
     for command in (["switch", "night"], ["merge", "night"], ["switch", "-c", "x"]):
