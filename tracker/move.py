@@ -69,7 +69,7 @@ def begin(
         progress.begin("comparing")
         found = check(repository, state, descriptor, old, new)
         if later is not None:
-            ends = _top_of(repository, later[0]), _top_of(repository, later[1])
+            ends = [trees.load_root(repository.store, root).top for root in later]
             found.conflicts += check(repository, state, descriptor, *ends).conflicts
         _refuse(found, force, rescue)
         equal, spared = tuple(sorted(found.equal)), tuple(sorted(found.spared))
