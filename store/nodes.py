@@ -16,7 +16,6 @@ Pure; every function may be called from any thread.
 from __future__ import annotations
 
 from enum import IntEnum
-from functools import lru_cache
 from operator import lt
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -33,7 +32,6 @@ MAX_LEAF_ENTRIES: Final = 1024
 MAX_NAME: Final = 255
 MAX_TARGET: Final = 4095
 FORMAT_VERSION: Final = 1
-RECENT: Final = 64
 CHUNKER_FIXED: Final = "fixed"
 MIN_BLOCK_SIZE: Final = 4096
 MAX_BLOCK_SIZE: Final = 8 << 20
@@ -171,11 +169,9 @@ EMPTY_FOLDER: Final = node_id(encode(LeafNode(())))
 AnyNode = TypeVar("AnyNode", IndexNode, LeafNode, BranchNode, RootNode)
 
 
-@lru_cache(RECENT)
 def decode(plain: bytes) -> Node:
     """The node behind `plain`. Corrupt for anything that is not the one canonical encoding of a
-    well-formed node, whatever the bytes are. Those of late are remembered: a walk through history
-    meets a node as the new side of one commit, and then as the old side of the next."""
+    well-formed node, whatever the bytes are."""
     try:
         node: Node = _decoder.decode(plain)
         if encode(node) != plain:

@@ -138,7 +138,7 @@ def test_ref_that_moved_is_a_conflict(history: History) -> None:
     assert history.ref(MAIN) == second.id
 
 
-def test_refs_move_together_or_not_at_all(history: History) -> None:
+def test_refs_move_together_or_not_at_all(history: History, path: Path) -> None:
     first, second = chain(history, 2)
     updates = [
         RefUpdate("refs/heads/new", None, first.id),
@@ -147,6 +147,8 @@ def test_refs_move_together_or_not_at_all(history: History) -> None:
     with pytest.raises(Conflict, match="rejected: main moved"):
         history.update_refs(updates, JANE, "push")
     assert history.refs() == {MAIN: second.id}
+    # All were compared before any moved: nothing had to be taken back.
+    assert not (path / "logs" / "refs" / "heads" / "new").exists()
     updates[1] = RefUpdate(MAIN, second.id, first.id)
     history.update_refs(updates, JANE, "push")
     assert history.refs() == {MAIN: first.id, "refs/heads/new": first.id}

@@ -12,7 +12,14 @@ from support import Memory, build_folder, file_entry, folder_entry
 from walking import numbered, root_of, walk
 from walking import refuse as refuse_any
 
-from treering.store.directories import Folder, branch_child, leaf_child, leaves, load_directory
+from treering.store.directories import (
+    Folder,
+    branch_child,
+    closes,
+    leaf_child,
+    leaves,
+    load_directory,
+)
 from treering.store.nodes import BranchNode, Child, Entry, Extras, LeafNode
 
 ENTRIES = numbered(1500)
@@ -160,3 +167,19 @@ def test_a_single_leaf_that_should_be_two() -> None:
     refuse(store, root_over(store, put_leaf(store, ENTRIES[: count + 1])))
     one = root_of(store, file_entry(b"f"))
     refuse(store, root_over(store, put_leaf(store, ENTRIES[: count + 1])), base=one)
+
+
+def test_a_name_that_ends_a_leaf_at_the_first_place_where_one_may() -> None:
+    """The sixteenth; before that no name does."""
+    store = Memory()
+    names = [b"%05d" % number for number in range(20_000)]
+    ends = [name for name in names if closes(name, 0)]
+    plain = [name for name in names if name < ends[40] and not closes(name, 0)][:15]
+    for early in (0, 3):
+        first = sorted([*plain[: 15 - early], *[end for end in ends if end > plain[-1]][:early]])
+        last = next(end for end in ends if end > first[-1])
+        rest = [name for name in names if name > last][:5]
+        entries = [file_entry(name) for name in (*first, last, *rest)]
+        cuts = [leaf.entries for leaf in leaves(store, build_folder(store, entries).node)]
+        assert cuts == [16, 5]
+        refuse(store, root_over(store, put_leaf(store, entries)))

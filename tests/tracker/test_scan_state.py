@@ -83,6 +83,10 @@ def test_doubt(tmp_path: Path) -> None:
     second = 10**9
     assert doubt(info, info.st_ctime_ns + 1000, 20_000_000) == RACY
     assert doubt(info, info.st_ctime_ns - second, 20_000_000) == RACY
+    assert doubt(info, info.st_ctime_ns + 20_000_000, 20_000_000) == RACY
+    assert doubt(info, info.st_ctime_ns + 20_000_001, 20_000_000) == MAPPED
+    assert doubt(info, info.st_ctime_ns + 90 * second, 20_000_000) == MAPPED
+    assert doubt(info, info.st_ctime_ns + 90 * second + 1, 20_000_000) == CLEAN
     assert doubt(info, info.st_ctime_ns + second, 20_000_000) == MAPPED
     assert doubt(info, info.st_ctime_ns + 100 * second, 20_000_000) == CLEAN
     assert file_signature(info) != UNKNOWN
