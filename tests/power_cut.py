@@ -1,8 +1,8 @@
 """What a power cut would take: a command's system calls, as strace saw them, replayed over a model
 of a disk that keeps only what was synced.
 
-A file's content is kept from an fsync of it on, a name from an fsync of its folder on, everything
-from a syncfs on. A sync counts when it has returned, anything else when it begins.
+A file's content is kept from an fsync of it on, a name or its loss from an fsync of its folder on,
+everything from a syncfs on. A sync counts when it has returned, anything else when it begins.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from faulting import TREERING, run
 
 CALLS = "openat,write,pwrite64,writev,pwritev,ftruncate,fallocate,mkdir,mkdirat,rename,renameat"
-CALLS += ",renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,syncfs"
+CALLS += ",renameat2,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,syncfs"
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
 _BEGUN = re.compile(r"(.*) <unfinished \.\.\.>$")
@@ -111,15 +111,23 @@ class Disk:
                 paths -= moved
                 paths |= {to + p[len(path) :] for p in moved}
             self._named(to)
-        elif call.name.startswith("unlink"):
-            self.content.discard(path)
-            self.names.discard(path)
+        elif call.name.startswith(("unlink", "rmdir")):
+            self._unnamed(path)
         else:
             self.content.add(path)
 
     def _named(self, path: str) -> None:
         self._there.add(path)
         self.names.add(path)
+
+    def _unnamed(self, path: str) -> None:
+        """A name that is gone comes back with a power cut, unless it never was on disk."""
+        below = {p for p in self.content | self.names if p == path or p.startswith(f"{path}/")}
+        new = path in self.names
+        self.content -= below
+        self.names -= below
+        if not new:
+            self.names.add(path)
 
     def _sync(self, path: str, *, everything: bool) -> None:
         if everything:

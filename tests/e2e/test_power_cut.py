@@ -100,6 +100,19 @@ def test_a_push_of_several_refs(with_remote: Path, tmp_path: Path) -> None:
     assert disk.lost(*objects(remote), heads, history / "moving") == set()
 
 
+def test_a_branch_in_folders_of_its_own(two_commits: Path, tmp_path: Path) -> None:
+    """Each folder on the way is made with it, and goes with it."""
+    copy(two_commits, tmp_path / "case")
+    top = tmp_path / "case" / "tree"
+    refs = top / ".treering" / "history" / "refs"
+    branch = refs / "heads" / "a" / "b" / "c"
+    for arguments in (["branch", "a/b/c"], ["branch", "-d", "a/b/c"]):
+        disk = Disk(top)
+        disk = replay(disk, traced(top, arguments), moves(branch), *objects(top / ".treering"))
+        assert disk.lost(refs) == set()
+        assert branch.exists() == ("-d" not in arguments)
+
+
 def test_a_restore_in_place(two_commits: Path, tmp_path: Path) -> None:
     """Its log is there before the first file changes, and goes when all are on disk."""
     copy(two_commits, tmp_path / "case")
