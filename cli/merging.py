@@ -76,6 +76,15 @@ def merge(context: Context, revision: str, wish: Wish) -> Done:
     return done
 
 
+def refuse_unfinished(context: Context) -> None:
+    """Conflict where a merge is under way, or one was interrupted: what was asked for may have been
+    about that one."""
+    pending = restore_log.pending(context.repository)
+    if pending is not None and pending.move is not None and pending.move.merging is not None:
+        restore_log.refuse_if_pending(context.repository)
+    merge_state.refuse_if_pending(context.repository)
+
+
 def _is_interrupted(context: Context, again: tuple[str, ...]) -> bool:
     """Whether this very step forwards was begun."""
     pending = restore_log.pending(context.repository)

@@ -217,8 +217,7 @@ def under_way(repository: Repository) -> Merging:
 def _move(
     repository: Repository, verb: str, base: bytes, target: bytes, merging: Merging | None
 ) -> Move:
-    back = CONTINUE if verb == ABORT else GO_BACK
-    again = GO_BACK if verb == ABORT else CONTINUE
+    again, back = (GO_BACK, ()) if verb == ABORT else (CONTINUE, GO_BACK)
     head = current(repository.history)
     return Move(verb, base, target, head, again, back, merging=merging)
 

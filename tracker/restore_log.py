@@ -30,9 +30,10 @@ NAMED: Final = 5
 class Move(NamedTuple):
     """A work tree on its way from one root to another (empty: no commit yet), after which `head`
     (a full ref name or a commit id) is to be HEAD. `again` and `back` are the arguments that finish
-    and undo it. `equal` are paths that stood there as the target has them, uncommitted, and
-    `spared` those that it leaves alone: going back touches neither. `merging`: the merge that is
-    under way, or made, once the tree is there; a move of one that is given up has none."""
+    and undo it; where it goes back itself, `back` is empty. `equal` are paths that stood there as
+    the target has them, uncommitted, and `spared` those that it leaves alone: going back touches
+    neither. `merging`: the merge that is under way, or made, once the tree is there; a move of one
+    that is given up has none."""
 
     verb: str
     base: bytes
@@ -47,7 +48,7 @@ class Move(NamedTuple):
     @property
     def name(self) -> str:
         """What it is, before the commit that it is about."""
-        return f"a {self.verb} {'of' if self.merging else 'to'}"
+        return f"a {self.verb} {'of' if self.merging or not self.back else 'to'}"
 
 
 class Restore(NamedTuple):
@@ -100,10 +101,11 @@ def command(restore: Restore) -> str:
     return f"treering restore --force{source}{_arguments(restore)}"
 
 
-def undo(restore: Restore) -> str:
-    """The command that goes back to where it began."""
+def undo(restore: Restore) -> str | None:
+    """The command that goes back to where it began; None where that is what it does."""
     if restore.move is not None:
-        return shlex.join(["treering", *restore.move.back])
+        back = restore.move.back
+        return shlex.join(["treering", *back]) if back else None
     return f"treering restore --force{_arguments(restore)}"
 
 
@@ -134,9 +136,10 @@ def refuse_if_pending(repository: Repository, scope: Scope | None = None) -> Non
         return
     what = "what is there" if found.failed else "the tree"
     state = "half restored" if found.move is None else "between two commits"
+    back = undo(found)
     raise Conflict(
         f"{summary(found)}: {what} is {state}",
-        hint=f"finish it with: {command(found)}; or go back with: {undo(found)}",
+        hint=f"finish it with: {command(found)}" + (f"; or go back with: {back}" if back else ""),
     )
 
 

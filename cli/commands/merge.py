@@ -98,8 +98,10 @@ def _merge(
     no_ff: bool,
     ff_only: bool,
 ) -> None:
-    from ..merging import Wish, done_json, finish, merge, say_done
+    from ..merging import Wish, done_json, finish, merge, refuse_unfinished, say_done
 
+    if side or not names:
+        refuse_unfinished(context)
     if len(names) != 1:
         raise InvalidInput(
             "which revision? one at a time" if not names else "one revision at a time",
@@ -135,6 +137,7 @@ def _resolve(context: Context, side: Side, names: tuple[str, ...]) -> None:
 def _continue(context: Context, message: str) -> None:
     from ...tracker.merge import finish_interrupted, under_way
     from ...tracker.snapshot import Request, commit
+    from ..clashes import merging_json
     from ..merging import finish, say_outcome
     from ..summary import change_line, finish_report, say_commit
 
@@ -143,21 +146,22 @@ def _continue(context: Context, message: str) -> None:
         outcome = finish_interrupted(context.repository, top, person, progress=progress)
     if outcome is not None and (outcome.commit is not None or outcome.merging.clashes):
         if context.json:
-            say_json(commit_json(outcome.commit) if outcome.commit else None)
+            made = outcome.commit
+            say_json(commit_json(made) if made else merging_json(outcome.merging, top))
         elif not context.quiet:
             say_outcome(context, outcome)
         finish(context, outcome.result, outcome)
         return
     under_way(context.repository)
     with context.progress() as progress:
-        made = commit(context.repository, top, Request(message, person, person), progress=progress)
-    assert made.commit is not None
+        done = commit(context.repository, top, Request(message, person, person), progress=progress)
+    assert done.commit is not None
     if context.json:
-        say_json(commit_json(made.commit))
+        say_json(commit_json(done.commit))
     elif not context.quiet:
-        say_commit(context, made.commit)
-        say(f" {change_line(made.change)}")
-    finish_report(context, made.report)
+        say_commit(context, done.commit)
+        say(f" {change_line(done.change)}")
+    finish_report(context, done.report)
 
 
 def _abort(context: Context, force: bool) -> None:

@@ -73,8 +73,9 @@ def command(context: Context, regions: bool, zero: bool) -> None:
         text = restore_log.summary(pending)
         say(f"{text[0].upper()}{text[1:]}.")
         say(f"  (finish it with: {restore_log.command(pending)})")
-        say(f"  (or go back with: {restore_log.undo(pending)})")
-    if merging:
+        if back := restore_log.undo(pending):
+            say(f"  (or go back with: {back})")
+    elif merging:
         say_merging(merging, top, zero)
     if items:
         say("Changes since the last commit:")

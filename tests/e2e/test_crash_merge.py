@@ -133,3 +133,23 @@ def test_a_merge_that_was_killed_after_its_commit_does_not_come_back(
     succeed(top, "commit", "-m", "after")
     assert "Merging" not in succeed(top, "status").out
     succeed(top, "switch", "night")
+
+
+def test_what_is_said_of_merges_that_were_interrupted(two_commits: Path, tmp_path: Path) -> None:
+    folder = prepare(two_commits, tmp_path / "case", clash=True)
+    top = folder / "tree"
+    point = Point("syncfs", 1)
+    assert inject(point, "signal=SIGKILL", folder, MERGE, top).code == -9
+    for command in (["merge"], ["merge", "--theirs"], ["merge", "--ours", "many/003"]):
+        assert "was interrupted" in treering(top, *command).err
+    went_on = treering(top, "merge", "--json", "--continue")
+    (left,) = went_on.json()["conflicts"]
+    assert went_on.code == 11 and left["path"] == "many/003"
+    assert "a merge of 'night' is not finished" in treering(top, "merge").err
+    assert inject(point, "signal=SIGKILL", folder, ABORT, top).code == -9
+    told = succeed(top, "status").out
+    assert "A merge abort of " in told and "(finish it with: treering merge --abort)" in told
+    assert "go back" not in told and "settled" not in told
+    refused = treering(top, "merge", "--continue")
+    assert refused.code == 11 and "hint: finish it with: treering merge --abort\n" in refused.err
+    succeed(top, *ABORT)
