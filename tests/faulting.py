@@ -209,6 +209,15 @@ def third_tree(top: Path) -> None:
     write(top / "text", b"three\n" * 999)
 
 
+def edit(top: Path) -> None:
+    """Change what none of the trees differ in, not to be committed: what a move carries along."""
+    write(top / "mine", b"not committed")
+    write(top / "sub" / "deep" / "mine", b"not committed")
+    with (top / "sparse").open("r+b") as file:
+        file.write(b"not committed")
+    (top / "many" / "005").unlink()
+
+
 def first_commit(top: Path, *options: str) -> None:
     """A new tree whose first commit is the first tree. The options are those of `init`."""
     top.mkdir(parents=True)
@@ -358,6 +367,19 @@ def each_point(
     work.mkdir(exist_ok=True)
     failed = [text for text in _POOL.map(one, enumerate(points)) if text]
     assert not failed, f"{len(failed)} of {len(points)} points:\n" + "\n\n".join(failed[:10])
+
+
+def kill_each(
+    template: Path,
+    arguments: Sequence[str],
+    count: int,
+    work: Path,
+    case: Callable[[Point, Path], None],
+    calls: Sequence[str] = WRITING,
+) -> None:
+    """Run `case`, which kills a command, at some of the command's points, or all for 0."""
+    points = points_of(template, arguments, calls)
+    each_point(sample(points, count), template, work / "cases", case)
 
 
 _POOL = ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1)

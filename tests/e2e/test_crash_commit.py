@@ -4,7 +4,6 @@ is whole, and the next run goes through. Locks die with their holder."""
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from faulting import (
     environment,
     first_tree,
     inject,
+    kill_each,
     points_of,
     read_tree,
     repoint,
@@ -37,20 +37,6 @@ from faulting import (
 )
 
 KILL = "signal=SIGKILL"
-Case = Callable[[Point, Path], None]
-
-
-def kill_each(
-    template: Path,
-    arguments: list[str],
-    count: int,
-    work: Path,
-    case: Case,
-    calls: Sequence[str] = WRITING,
-) -> None:
-    """Kill a command at some of its points, or all for 0."""
-    points = points_of(template, arguments, calls)
-    each_point(sample(points, count), template, work / "cases", case)
 
 
 def kill_commit(point: Point, folder: Path) -> None:

@@ -15,6 +15,7 @@ from faulting import (
     commits,
     copy,
     each_point,
+    edit,
     inject,
     points_of,
     read_tree,
@@ -42,11 +43,7 @@ def prepare(template: Path, folder: Path, *, clash: bool) -> Path:
         write(top / "many" / "003", b"of the night")
     succeed(top, "commit", "-m", "night")
     succeed(top, "switch", "main")
-    write(top / "mine", b"not committed")
-    write(top / "sub" / "deep" / "mine", b"not committed")
-    with (top / "sparse").open("r+b") as file:
-        file.write(b"not committed")
-    (top / "many" / "005").unlink()
+    edit(top)
     return folder
 
 

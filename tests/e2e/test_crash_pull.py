@@ -14,16 +14,14 @@ from faulting import (
     check_whole,
     commits,
     copy,
-    each_point,
+    edit,
     inject,
-    points_of,
+    kill_each,
     read_tree,
     repoint,
-    sample,
     some_or_all,
     succeed,
     treering,
-    write,
 )
 
 PULL = ["pull"]
@@ -36,11 +34,7 @@ def prepare(one: Path, two: Path, folder: Path) -> Path:
     copy(two / "tree", folder / "remote")
     succeed(folder, "clone", str(one / "tree"), "tree")
     repoint(folder)
-    write(top / "mine", b"not committed")
-    write(top / "sub" / "deep" / "mine", b"not committed")
-    with (top / "sparse").open("r+b") as file:
-        file.write(b"not committed")
-    (top / "many" / "005").unlink()
+    edit(top)
     return folder
 
 
@@ -74,5 +68,4 @@ def test_a_killed_pull_is_finished_or_undone(
     one_commit: Path, two_commits: Path, tmp_path: Path, count: int
 ) -> None:
     template = prepare(one_commit, two_commits, tmp_path / "template")
-    points = points_of(template, PULL, [*WRITING, *METADATA])
-    each_point(sample(points, count), template, tmp_path / "cases", kill_pull)
+    kill_each(template, PULL, count, tmp_path, kill_pull, [*WRITING, *METADATA])

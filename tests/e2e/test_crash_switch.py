@@ -16,11 +16,10 @@ from faulting import (
     check_whole,
     commits,
     copy,
-    each_point,
+    edit,
     inject,
-    points_of,
+    kill_each,
     read_tree,
-    sample,
     some_or_all,
     succeed,
     treering,
@@ -36,11 +35,7 @@ def prepare(template: Path, folder: Path) -> Path:
     copy(template, folder)
     top = folder / "tree"
     succeed(top, "branch", "old", "HEAD~1")
-    write(top / "mine", b"not committed")
-    write(top / "sub" / "deep" / "mine", b"not committed")
-    with (top / "sparse").open("r+b") as file:
-        file.write(b"not committed")
-    (top / "many" / "005").unlink()
+    edit(top)
     return folder
 
 
@@ -97,5 +92,4 @@ def test_a_killed_switch_is_finished_or_undone(
     two_commits: Path, tmp_path: Path, count: int
 ) -> None:
     template = prepare(two_commits, tmp_path / "template")
-    points = points_of(template, SWITCH, [*WRITING, *METADATA])
-    each_point(sample(points, count), template, tmp_path / "cases", kill_switch)
+    kill_each(template, SWITCH, count, tmp_path, kill_switch, [*WRITING, *METADATA])
