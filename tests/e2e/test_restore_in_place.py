@@ -168,3 +168,19 @@ def test_a_running_program_is_replaced(work: Work) -> None:
     finally:
         running.kill()
         running.wait()
+
+
+@pytest.mark.parametrize("blocks", [8, 200])
+def test_zeros_come_back_over_what_was_written_there(work: Work, blocks: int) -> None:
+    """As holes: the old bytes are gone, and so is their room."""
+    path = work.write("disk", bytes(blocks * 65536))
+    with path.open("r+b") as file:
+        file.write(b"first")
+    work.commit("zeros")
+    zeros = path.read_bytes()
+    path.write_bytes(b"x" * len(zeros))
+    work.commit("full")
+    work("restore", "--source", "HEAD~1")
+    assert path.read_bytes() == zeros
+    assert path.stat().st_blocks * 512 <= 2 * 65536
+    assert work.changes() == {"disk": "modified"}
