@@ -3,10 +3,10 @@ differs. Changes that are not committed, at names that do not differ, are carrie
 
 Checked first (`move_check`), then noted durably in the restore log, then done in two passes: what
 only the old tree has is deleted - first, so that where letter case does not count a renamed file
-survives - and then what the new tree has is written, of files only the blocks that differ. One
-syncfs makes it durable; only then HEAD may move, and after it the log goes. A move that was
-interrupted is done once more without the check, or backwards, and comes out the same: names that
-the check found to be somebody's own are in the log.
+survives - and then what the new tree has is written, of files only the blocks that differ. All of
+it is made durable; only then HEAD may move, and after it the log goes. A move that was interrupted
+is done once more without the check, or backwards, and comes out the same: names that the check
+found to be somebody's own are in the log.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from .links import group_path
 from .metadata import read_xattrs
 from .move_check import Findings, check
 from .move_state import FolderState
-from .placing import apply_metadata, open_own_folder, sync_file_system
+from .placing import apply_metadata, open_own_folder
 from .restore_entries import EntryRestorer, Frame, signature_of
 from .restore_log import Move
 from .restore_plan import Options, Result
 from .scan import FOLDER_FLAGS
 from .scan_state import MAPPED, UNKNOWN, ScanState
 from .side_by_side import Met, Pair, is_folder, side_by_side
+from .touched import Touched
 from .unrestored import Unrestored
 
 LISTED: Final = 5
@@ -164,6 +165,9 @@ class _Mover:
         )
         self.result = self._entries.result
         self._folders: dict[Pair, tuple[Frame, FolderState]] = {}
+        self._touched = Touched(top)
+        """Every name that differs and the folders of them all: also what a run before this one,
+        which was interrupted, has written and did not make durable."""
 
     def _may_be_written(self, info: os.stat_result) -> bool:
         """Whether all names of a file are ours and differ: through another one, a write in place
@@ -183,7 +187,7 @@ class _Mover:
             self._delete(old, new)
             self._write(old, new)
             self._entries.finish()
-            sync_file_system(self._top)
+            self._touched.sync()
             self._state.save(whole=False)
         except OSError as error:
             raise storage_error("moving the work tree", error) from error
@@ -279,6 +283,10 @@ class _Mover:
 
     def _put_other(self, met: Met, new: Entry) -> None:
         frame, state = self._frame(met.pair), self._folders[met.pair][1]
+        if new.is_file and new.more.group is None:
+            self._touched.add(met.path)
+        else:
+            self._touched.add_other()
         found = state.find(met.name)
         frame.known = {} if found is None else {met.name: found}
         group = None if new.more.group is None else group_path(frame.path, new.more.group)
@@ -323,6 +331,7 @@ class _Mover:
         if pair.descriptor < 0 or new is None or not new.is_folder:
             self._folders.pop(pair, None)
             return
+        self._touched.add(pair.path)
         frame = self._frame(pair)
         _, state = self._folders.pop(pair)
 

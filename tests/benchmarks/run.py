@@ -1,14 +1,17 @@
-"""`make bench`: first commits beside restic's, on the same data in the same run.
+"""`make bench`: first commits beside restic's, on the same data in the same run; and a switch.
 
 Makes a 4 GiB ext4 image and a tree of 100,000 files from real folders of this machine (once, in
 WORK), then runs both tools in turns and prints medians, ratios and peak anonymous memory. restic is
-installed from Debian when it can be. Usage: run.py [--work DIR] [--rounds N] [image|tree|start ...]
+installed from Debian when it can be. *switch* takes the image back and forth between two commits
+that are 64 regions apart; the figure is the whole process, beside `treering --version`.
+Usage: run.py [--work DIR] [--rounds N] [start|tree|image|switch ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -24,6 +27,7 @@ IMAGE_SIZE = 4 << 30
 IMAGE_FILL = 3_500 << 20
 TREE_FILES = 100_000
 MAX_FILE = 64 << 20
+REGION, REGIONS = 64 << 10, 64
 STDLIB = sysconfig.get_path("stdlib")
 IMAGE_SOURCES = ("/usr/lib", "/usr/share", "/usr/include", STDLIB, "/root", "/opt")
 TREE_SOURCES = ("/usr/share", "/usr/include", str(Path(STDLIB).parents[2]), "/usr/lib")
@@ -168,6 +172,53 @@ def compare(name: str, work: Path, data: Path, rounds: int) -> None:
     print(f"{name}: {a:.2f} s, restic {b:.2f} s: {a / b:.2f} x; {memory:.0f} MiB anonymous")
 
 
+def make_switch(work: Path) -> Path:
+    """A work tree with an image of 4 GiB without holes, and two commits that are 64 regions apart.
+    What these regions hold does not compress; the others are there for the size of the tree."""
+    folder = work / "switch"
+    if not folder.exists():
+        unfinished = work / f"switch-{time.time_ns()}"
+        unfinished.mkdir()
+        image = unfinished / "disk.img"
+        with image.open("wb") as file:
+            for number in range(IMAGE_SIZE // REGION):
+                file.write((b"%08d" % number) * (REGION // 8))
+        treering(unfinished, "init", "-q")
+        for number in range(2):
+            write_regions(image, random.Random(3), random.Random(number))
+            treering(unfinished, "commit", "-q", "-m", f"commit {number}")
+        unfinished.rename(folder)
+    return folder
+
+
+def write_regions(image: Path, places: random.Random, content: random.Random) -> None:
+    with image.open("r+b") as file:
+        for place in places.sample(range(0, IMAGE_SIZE // REGION, 2), REGIONS):
+            file.seek(place * REGION)
+            file.write(content.randbytes(REGION))
+
+
+def treering(top: Path, *arguments: str) -> None:
+    subprocess.run([str(TREERING), "-C", str(top), *arguments], check=True)
+
+
+def switches(work: Path, rounds: int) -> None:
+    """Back and forth, each after a sync: what others have written is not to be waited for."""
+    folder = make_switch(work)
+    targets = (["--detach", "main~1"], ["main"])
+    times = []
+    for number in range(2 * rounds):
+        os.sync()
+        target = targets[number % 2]
+        times.append(run([str(TREERING), "-C", str(folder), "switch", "-q", *target])[0])
+    print(f"switch, {REGIONS} regions of 4 GiB: {shown(times)}; goal 0.5 s")
+
+
+def shown(times: list[float]) -> str:
+    low, high = min(times), max(times)
+    return f"median {statistics.median(times):.2f} s ({low:.2f} - {high:.2f})"
+
+
 def start_up(rounds: int) -> None:
     times = [run([str(TREERING), "--version"])[0] for _ in range(max(rounds, 10))]
     print(f"treering --version: median {statistics.median(times) * 1000:.0f} ms")
@@ -177,17 +228,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/treering-bench"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("what", nargs="*", default=["start", "tree", "image"])
+    parser.add_argument("what", nargs="*", default=["start", "tree", "image", "switch"])
     arguments = parser.parse_args()
-    if shutil.which("restic") is None:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "restic"], check=True)
-    subprocess.run(["restic", "version"], check=True)
+    if {"tree", "image"} & set(arguments.what):
+        if shutil.which("restic") is None:
+            subprocess.run(["apt-get", "install", "-y", "-qq", "restic"], check=True)
+        subprocess.run(["restic", "version"], check=True)
     arguments.work.mkdir(parents=True, exist_ok=True)
     for what in arguments.what:
         if what == "start":
             start_up(arguments.rounds)
         elif what == "tree":
             compare("tree", arguments.work, make_tree(arguments.work), arguments.rounds)
+        elif what == "switch":
+            switches(arguments.work, arguments.rounds)
         else:
             compare("image", arguments.work, make_image(arguments.work), arguments.rounds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -311,3 +312,50 @@ def test_a_full_disk_leaves_it_pending(split: Work) -> None:
     split("switch", "f")
     assert split.changes() == {}
     assert split("status").lines[0] == "On branch f"
+
+
+def synced(work: Work, target: str) -> tuple[set[str], bool]:
+    """Which paths of the tree a switch fsyncs, and whether it syncs the file system."""
+    lines = work.traced("fsync,syncfs", "switch", target, log=work.home / "log")
+    below = [re.search(rf"fsync\(\d+<{re.escape(str(work.top))}(/[^>]*)?>", line) for line in lines]
+    paths = {(found[1] or "/")[1:] for found in below if found is not None}
+    return {path for path in paths if not path.startswith(".treering")}, any(
+        "syncfs(" in line for line in lines
+    )
+
+
+def test_few_changes_do_not_wait_for_what_others_write(work: Work) -> None:
+    work.write("d/e/written", "1")
+    work.write("d/gone", "1")
+    work.write("same/same", "1")
+    work.commit("one")
+    work("switch", "-c", "next")
+    work.write("d/e/written", "22")
+    (work.top / "d" / "gone").unlink()
+    work.write("new/made", "1")
+    work.commit("two")
+    assert synced(work, "main") == ({"", "d", "d/e", "d/e/written", "d/gone"}, False)
+    assert synced(work, "next") == ({"", "d", "d/e", "d/e/written", "new", "new/made"}, False)
+    for number in range(20):
+        work.write(f"many/{number}")
+    work.commit("many")
+    assert synced(work, "main")[1] and synced(work, "next")[1]
+    (work.top / "link").symlink_to("d")
+    work.commit("what cannot be opened")
+    work("switch", "--detach", "next~1")
+    assert synced(work, "next")[1]
+
+
+def test_a_switch_that_is_finished_later_syncs_what_was_written_before(work: Work) -> None:
+    work.write("a", "1")
+    work.write("b", "1")
+    work.commit("one")
+    work("switch", "-c", "next")
+    work.write("a", "22")
+    work.write("b", "22")
+    work.commit("two")
+    wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(work.top / "b")]
+    wrapper += ["-e", "trace=fsync", "-e", "inject=fsync:error=EIO"]
+    Work(work.home, work.top, wrapper)("switch", "main", code=1)
+    assert (work.top / "a").read_text() == "1"
+    assert synced(work, "main") == ({"", "a", "b"}, False)
