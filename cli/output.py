@@ -11,10 +11,9 @@ import json
 import os
 import select
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..store.errors import storage_error
 from ..store.history import Commit, Person
@@ -33,24 +32,28 @@ def say(text: str = "") -> None:
 
 def write(content: bytes) -> None:
     """Bytes of the result. StorageError where stdout is full."""
-    with _stdout_errors():
+    with _stdout_errors:
         sys.stdout.buffer.write(content)
 
 
 def flush() -> None:
     """Hand over all that was said. StorageError where stdout is full."""
-    with _stdout_errors():
+    with _stdout_errors:
         sys.stdout.flush()
 
 
-@contextmanager
-def _stdout_errors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise storage_error("writing the output", error) from error
+class _StdoutErrors:
+    """Makes errors of stdout ours. A class, since it is entered for each line."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise storage_error("writing the output", error) from error
+
+
+_stdout_errors: Final = _StdoutErrors()
 
 
 def tell(text: str) -> None:
@@ -96,7 +99,7 @@ def drop_unwritten() -> None:
 
 
 def say_json(document: Any) -> None:
-    with _stdout_errors():
+    with _stdout_errors:
         json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
 

@@ -13,7 +13,6 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -44,19 +43,25 @@ class Location(NamedTuple):
     plain: int
 
 
-@contextmanager
-def _lmdb_errors() -> Iterator[None]:
-    try:
-        yield
-    except (lmdb.MapFullError, lmdb.DiskError) as error:
-        raise StorageError(f"block index: {error}") from error
-    except lmdb.Error as error:
+class _LmdbErrors:
+    """Makes errors of LMDB ours. A class, since it is entered for each look-up."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, lmdb.Error):
+            return
         reason = str(error)
-        if "No space left" in reason or "Input/output error" in reason:
+        full = isinstance(error, lmdb.MapFullError | lmdb.DiskError)
+        if full or "No space left" in reason or "Input/output error" in reason:
             raise StorageError(f"block index: {reason}") from error
         raise Corrupt(
             f"block index: {reason}", hint="rebuild it with: treering fsck --rebuild-index"
         ) from error
+
+
+_lmdb_errors: Final = _LmdbErrors()
 
 
 class BlockIndex:
@@ -65,7 +70,7 @@ class BlockIndex:
 
     def __init__(self, folder: Path, *, writable: bool = True, locked: bool = False) -> None:
         self.folder = folder
-        with _lmdb_errors():
+        with _lmdb_errors:
             self._env = _open(folder, writable, writable or locked)
             self._check_length(folder)
             self._objects = self._env.open_db(b"objects", create=writable)
@@ -100,7 +105,7 @@ class BlockIndex:
         """Say durably that every pack was offered to this index. Until then `settled` is false: it
         is new, its file was emptied, or whoever was filling it was killed."""
         if not self.settled:
-            with _lmdb_errors(), self._env.begin(write=True) as txn:
+            with _lmdb_errors, self._env.begin(write=True) as txn:
                 txn.put(b"schema", SCHEMA)
             self.settled = True
 
@@ -110,18 +115,18 @@ class BlockIndex:
     def locate(self, keys: Sequence[bytes]) -> list[Location | None]:
         """The location of each key, None where it is absent."""
         unpack = VALUE.unpack
-        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+        with _lmdb_errors, self._env.begin(db=self._objects) as txn:
             found = [txn.get(key) for key in keys]
         return [None if value is None else Location(*unpack(value)) for value in found]
 
     def present(self, keys: Iterable[bytes]) -> list[bool]:
         """For each key whether it is there."""
-        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+        with _lmdb_errors, self._env.begin(db=self._objects) as txn:
             return [txn.get(key) is not None for key in keys]
 
     def lengths(self, keys: Iterable[bytes]) -> list[int | None]:
         """The plain length of each object in bytes, None where it is absent."""
-        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+        with _lmdb_errors, self._env.begin(db=self._objects) as txn:
             found = [txn.get(key) for key in keys]
         return [None if value is None else PLAIN.unpack_from(value, PLAIN_AT)[0] for value in found]
 
@@ -129,7 +134,7 @@ class BlockIndex:
         """Record a durable pack and its objects in one durable transaction. A key that is already
         there keeps its location; one that was forgotten comes back: a pack that was written again
         with the same bytes has the same name."""
-        with _lmdb_errors(), self._env.begin(write=True) as txn:
+        with _lmdb_errors, self._env.begin(write=True) as txn:
             self._put_pack(txn, name, entries)
 
     def _put_pack(self, txn: lmdb.Transaction, name: bytes, entries: Iterable[FooterEntry]) -> None:
@@ -153,7 +158,7 @@ class BlockIndex:
 
     def packs(self) -> dict[int, bytes]:
         """Pack number -> pack name."""
-        with _lmdb_errors(), self._env.begin(db=self._packs) as txn:
+        with _lmdb_errors, self._env.begin(db=self._packs) as txn:
             found = {}
             for key, value in txn.cursor().iternext():
                 if key[:1] == b"#":
@@ -173,7 +178,7 @@ class BlockIndex:
     def drop_packs(self, numbers: set[int]) -> int:
         """Forget packs and all objects that lie in them; the number of objects forgotten."""
         dropped = 0
-        with _lmdb_errors(), self._env.begin(write=True) as txn:
+        with _lmdb_errors, self._env.begin(write=True) as txn:
             for number in numbers:
                 packed = NUMBER.pack(number)
                 name = txn.get(b"#" + packed, db=self._packs)
@@ -193,19 +198,19 @@ class BlockIndex:
 
     def forget(self, keys: Iterable[bytes]) -> int:
         """Take objects found bad out of the index, so that the next writer stores them again."""
-        with _lmdb_errors(), self._env.begin(write=True, db=self._objects) as txn:
+        with _lmdb_errors, self._env.begin(write=True, db=self._objects) as txn:
             return sum(txn.delete(key) for key in keys)
 
     def items(self) -> Iterator[tuple[Key, Location]]:
         """Every object in key order, in one read transaction."""
-        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+        with _lmdb_errors, self._env.begin(db=self._objects) as txn:
             for key, value in txn.cursor().iternext():
                 yield Key(bytes(key)), Location(*VALUE.unpack(value))
 
     def matching(self, prefix: bytes, limit: int) -> list[Key]:
         """Up to `limit` keys that start with `prefix`."""
         found: list[Key] = []
-        with _lmdb_errors(), self._env.begin(db=self._objects) as txn:
+        with _lmdb_errors, self._env.begin(db=self._objects) as txn:
             cursor = txn.cursor()
             if cursor.set_range(prefix):
                 for key in cursor.iternext(values=False):
@@ -215,7 +220,7 @@ class BlockIndex:
         return found
 
     def __len__(self) -> int:
-        with _lmdb_errors(), self._env.begin() as txn:
+        with _lmdb_errors, self._env.begin() as txn:
             return int(txn.stat(self._objects)["entries"])
 
 

@@ -17,7 +17,9 @@ from .block_index import BlockIndex, Location
 from .codec import Codec
 from .errors import Corrupt, LostObject, StorageError, storage_error
 from .ids import Key, block_key, key_name, node_key, object_id
+from .node_cache import NodeCache, nodes_around
 from .packfile import (
+    FILE_HEADER,
     RECORD_HEADER,
     FooterEntry,
     Record,
@@ -28,29 +30,35 @@ from .packfile import (
 MAX_OPEN_PACKS: Final = 64
 READ_SPAN: Final = 4 << 20
 READ_GAP: Final = 64 << 10
-NODE_CACHE_BYTES: Final = 16 << 20
+BEFORE: Final = 64 << 10
+BEHIND: Final = 32 << 10
+"""Bytes of a pack that are read before and behind a node, for the nodes that lie there."""
 
 
 class PackFiles:
     """Open descriptors of packs, bounded. Thread-safe; a descriptor in use is never closed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._prefix = f"{folder}/"  # joining paths is slow, and there may be thousands
         self._lock = threading.Lock()
         self._open: OrderedDict[bytes, _OpenPack] = OrderedDict()
 
     def read(self, name: bytes, length: int, offset: int) -> bytes:
         """`length` bytes at `offset` of a pack; Corrupt when the pack is missing or shorter."""
+        content = self.read_up_to(name, length, offset)
+        if len(content) != length:
+            raise Corrupt(f"pack {name.hex()[:12]} is cut short")
+        return content
+
+    def read_up_to(self, name: bytes, length: int, offset: int) -> bytes:
+        """Like read, but fewer bytes where the pack ends."""
         pack = self._borrow(name)
         try:
-            content = os.pread(pack.descriptor, length, offset)
+            return os.pread(pack.descriptor, length, offset)
         except OSError as error:
             raise storage_error(f"reading pack {name.hex()[:12]}", error) from error
         finally:
             self._give_back(pack)
-        if len(content) != length:
-            raise Corrupt(f"pack {name.hex()[:12]} is cut short")
-        return content
 
     def close(self) -> None:
         with self._lock:
@@ -71,7 +79,7 @@ class PackFiles:
         with self._lock:
             pack = self._open.get(name)
             if pack is None:
-                path = self.folder / pack_file_name(name)
+                path = self._prefix + pack_file_name(name)
                 try:
                     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 except FileNotFoundError as error:
@@ -127,33 +135,32 @@ class BlockStore:
         self.index = index
         self.codec = codec
         self.files = PackFiles(packs)
-        self._nodes: OrderedDict[bytes, bytes] = OrderedDict()
-        self._nodes_size = 0
-        self._nodes_lock = threading.Lock()
+        self._nodes = NodeCache()
 
     def close(self) -> None:
         self.files.close()
         self.index.close()
 
     def node(self, identity: bytes) -> bytes:
-        """The plain bytes of a node, from a small cache where it is there."""
-        with self._nodes_lock:
-            plain = self._nodes.get(identity)
-            if plain is not None:
-                self._nodes.move_to_end(identity)
-                return plain
-        plain = self.get(node_key(identity))
-        self._remember(identity, plain)
+        """The plain bytes of a node. Those that lie around it are read along with it."""
+        plain = self._nodes.plain(identity)
+        if plain is None:
+            plain = self._read_ahead(identity)
+            if plain is None:
+                key = node_key(identity)
+                self._nodes.keep_records(self._around(key))
+                plain = self._read_ahead(identity) or self.get(key)
+            self._nodes.keep(identity, plain)
         return plain
 
-    def _remember(self, identity: bytes, plain: bytes) -> None:
-        with self._nodes_lock:
-            if identity not in self._nodes:
-                self._nodes[identity] = plain
-                self._nodes_size += len(plain)
-            while self._nodes_size > NODE_CACHE_BYTES:
-                _, dropped = self._nodes.popitem(last=False)
-                self._nodes_size -= len(dropped)
+    def _read_ahead(self, identity: bytes) -> bytes | None:
+        """A node that was read along with others; None for one found bad too, which is then judged
+        by itself."""
+        record = self._nodes.take_record(identity)
+        try:
+            return None if record is None else expand(self.codec, record)
+        except Corrupt:
+            return None
 
     def block(self, identity: bytes) -> bytes:
         return self.get(block_key(identity))
@@ -172,6 +179,26 @@ class BlockStore:
         length = RECORD_HEADER.size + location.stored
         raw = self._read(key, name, length, location.offset - RECORD_HEADER.size)
         return self._cut(key, location, raw, 0)
+
+    def _around(self, key: Key) -> list[Record]:
+        """The records of the nodes that lie around an object, as far as they can be read, and are
+        where the index looks for them."""
+        (location,) = self.locate([key])
+        wanted = location.offset - RECORD_HEADER.size
+        start = max(FILE_HEADER.size, wanted - BEFORE)
+        length = location.offset + location.stored + BEHIND - start
+        try:
+            content = self.files.read_up_to(self.index.pack_name(location.pack), length, start)
+        except Corrupt:
+            return []
+        found = nodes_around(content, wanted - start)
+        places = self.index.locate([record.key for _, record in found])
+        return [
+            record
+            for (offset, record), place in zip(found, places, strict=True)
+            if place
+            == (location.pack, record.codec, start + offset, len(record.payload), record[2])
+        ]
 
     def _read(self, key: bytes, name: bytes, length: int, offset: int) -> bytes:
         try:

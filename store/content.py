@@ -183,6 +183,8 @@ def _compare(
     length = max(len(old), len(new))
     for start in range(0, length, ID_LENGTH):
         a, b = old[start : start + ID_LENGTH] or NULL, new[start : start + ID_LENGTH] or NULL
+        if a == b and (a == NULL or lower[0] == lower[1]):
+            continue
         below = (
             _Subtree(a, lower[0] if a != NULL else -2),
             _Subtree(b, lower[1] if b != NULL else -2),
@@ -224,6 +226,39 @@ def blocks_of(
     `last`."""
     stop = blocks if last is None else min(last, blocks)
     yield from _walk_blocks(source, content, top_level(blocks), blocks, 0, first, stop)
+
+
+def data_runs(source: NodeSource, content: bytes, blocks: int) -> Iterator[tuple[int, int]]:
+    """Runs of blocks that are not null, (first, end), in order. Neighbours come as one."""
+    first = end = 0
+    for start, stop in _node_runs(source, content, top_level(blocks), blocks, 0):
+        if start != end:
+            if first < end:
+                yield first, end
+            first = start
+        end = stop
+    if first < end:
+        yield first, end
+
+
+def _node_runs(
+    source: NodeSource, identity: bytes, level: int, blocks: int, base: int
+) -> Iterator[tuple[int, int]]:
+    """Like data_runs, below one node. Neighbours may come apart."""
+    if identity == NULL:
+        return
+    if level < 0:
+        yield base, base + 1
+        return
+    node = load_index(source, identity, level, blocks - base)
+    if level == 0 and NULL not in node.children:
+        yield base, base + len(node)
+        return
+    step = FANOUT**level
+    for position in range(len(node)):
+        yield from _node_runs(
+            source, node.child(position), level - 1, blocks, base + position * step
+        )
 
 
 def _walk_blocks(

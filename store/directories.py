@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import Final, NamedTuple
 
 from blake3 import blake3
@@ -244,57 +243,6 @@ def find(source: NodeSource, identity: bytes, name: bytes) -> Entry | None:
     if position < len(node.entries) and node.entries[position].name == name:
         return node.entries[position]
     return None
-
-
-class EntryDifference(NamedTuple):
-    """What one name is in the old and in the new folder; None where it is absent."""
-
-    name: bytes
-    old: Entry | None
-    new: Entry | None
-
-
-def differences(
-    source: NodeSource,
-    old: bytes | None,
-    new: bytes | None,
-    *,
-    old_source: NodeSource | None = None,
-) -> Iterator[EntryDifference]:
-    """The names whose entries differ between two folders, in order; None is an empty folder.
-    Leaves that both share are not read."""
-    if old == new:
-        return
-    before = old_source or source
-    old_leaves = list(leaves(before, old)) if old else []
-    new_leaves = list(leaves(source, new)) if new else []
-    shared = {leaf.node for leaf in old_leaves} & {leaf.node for leaf in new_leaves}
-    left = _unshared(before, old_leaves, shared)
-    right = _unshared(source, new_leaves, shared)
-    yield from _merge(left, right)
-
-
-def _unshared(source: NodeSource, found: list[Child], shared: set[bytes]) -> Iterator[Entry]:
-    unshared = (leaf.node for leaf in found if leaf.node not in shared)
-    return chain.from_iterable(load_leaf(source, node).entries for node in unshared)
-
-
-def _merge(old: Iterator[Entry], new: Iterator[Entry]) -> Iterator[EntryDifference]:
-    """Two folders side by side, in name order, less what is the same in both."""
-    a, b = next(old, None), next(new, None)
-    while a is not None or b is not None:
-        if a == b:
-            a, b = next(old, None), next(new, None)
-        elif b is None or (a is not None and a.name < b.name):
-            assert a is not None
-            yield EntryDifference(a.name, a, None)
-            a = next(old, None)
-        elif a is None or b.name < a.name:
-            yield EntryDifference(b.name, None, b)
-            b = next(new, None)
-        else:
-            yield EntryDifference(a.name, a, b)
-            a, b = next(old, None), next(new, None)
 
 
 def with_folder(entry: Entry, folder: Folder) -> Entry:

@@ -162,6 +162,7 @@ DirectoryNode = LeafNode | BranchNode
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Node)
+_entries_decoder = msgspec.msgpack.Decoder(tuple[Entry, ...])
 encode = _encoder.encode
 
 EMPTY_FOLDER: Final = node_id(encode(LeafNode(())))
@@ -190,15 +191,27 @@ def decode_as(shape: type[AnyNode], plain: bytes) -> AnyNode:
     return node
 
 
+def decode_entries(count: int, content: bytes) -> tuple[Entry, ...]:
+    """The `count` entries that `content` is, one behind the other; Corrupt when it is anything
+    else. That they are canonical, and what they say, is not checked: see check_leaf."""
+    head = (0x90 | count).to_bytes() if count < 16 else b"\xdc" + count.to_bytes(2)
+    try:
+        entries: tuple[Entry, ...] = _entries_decoder.decode(head + content)
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
+        raise Corrupt(f"not entries: {error}") from error
+    return entries
+
+
 def _check_index(node: IndexNode) -> None:
     count, rest = divmod(len(node.children), ID_LENGTH)
     if rest or not 1 <= count <= FANOUT or not 0 <= node.level <= MAX_INDEX_LEVEL:
         raise Corrupt("an index node of impossible shape")
-    if node.children.count(0) == len(node.children):
+    if node.children == bytes(len(node.children)):
         raise Corrupt("an index node of null children only")
 
 
-def _check_leaf(node: LeafNode) -> None:
+def check_leaf(node: LeafNode) -> None:
+    """Corrupt unless the entries are in order, and each is one that can be."""
     entries = node.entries
     if len(entries) > MAX_LEAF_ENTRIES:
         raise Corrupt("a directory leaf with too many entries")
@@ -314,7 +327,7 @@ def _check(node: Node) -> None:
         case IndexNode():
             _check_index(node)
         case LeafNode():
-            _check_leaf(node)
+            check_leaf(node)
         case BranchNode():
             _check_branch(node)
         case RootNode():

@@ -14,7 +14,9 @@ from typing import Final, NamedTuple, Protocol
 from . import directories
 from .content import NodeSource, block_count, blocks_of
 from .errors import Corrupt, NotFound
+from .folder_differences import differences as folder_differences
 from .ids import NULL, block_key
+from .leaf_pairs import LeafPairs
 from .nodes import CHUNKER_FIXED, FORMAT_VERSION, Entry, EntryKind, RootNode, decode_as, encode
 from .packfile import Record
 
@@ -119,22 +121,29 @@ class PathDifference(NamedTuple):
 
 
 def differences(
-    source: NodeSource, old: Entry | None, new: Entry | None, prefix: bytes = b""
+    source: NodeSource,
+    old: Entry | None,
+    new: Entry | None,
+    prefix: bytes = b"",
+    pairs: LeafPairs | None = None,
 ) -> Iterator[PathDifference]:
     """All paths that differ between two folder entries, in tree order; a folder comes before what
-    is in it, when its own metadata or its content differs. Equal nodes are not read."""
-    stack = [(prefix, directories.differences(source, _folder(old), _folder(new)))]
+    is in it, when its own metadata or its content differs. Equal nodes are not read. `pairs` as for
+    two folders."""
+    pairs = pairs or LeafPairs()
+    stack = [(prefix, folder_differences(source, _folder(old), _folder(new), pairs=pairs))]
     while stack:
         base, listing = stack[-1]
         found = next(listing, None)
         if found is None:
             stack.pop()
             continue
-        path = base + found.name
-        yield PathDifference(path, found.old, found.new)
-        before, after = _folder(found.old), _folder(found.new)
-        if before != after:
-            stack.append((path + b"/", directories.differences(source, before, after)))
+        name, before, after = found
+        yield PathDifference(path := base + name, before, after)
+        held, wanted = _folder(before), _folder(after)
+        if held != wanted:
+            below = folder_differences(source, held, wanted, pairs=pairs)
+            stack.append((path + b"/", below))
 
 
 def _folder(entry: Entry | None) -> bytes | None:

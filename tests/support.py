@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Union
 
+import msgspec
 from hypothesis import strategies as st
 
 from treering.store import directories
@@ -297,4 +298,21 @@ root_nodes = st.builds(
 )
 any_node: st.SearchStrategy[Node] = st.one_of(
     leaf_nodes(), branch_nodes(), index_nodes(), root_nodes
+)
+
+
+def numbered(count: int, step: int = 1) -> list[Entry]:
+    """Files of different sizes and contents, in the order of their names."""
+    return [
+        file_entry(b"%06d" % n, size=n + 1, content=block_id(b"%d" % n))
+        for n in range(0, count, step)
+    ]
+
+
+def with_size(entry: Entry, size: int) -> Entry:
+    return msgspec.structs.replace(entry, size=size)
+
+
+folders = st.dictionaries(names, st.integers(0, 2), max_size=40).map(
+    lambda found: [file_entry(name, size=size) for name, size in sorted(found.items())]
 )

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..store import content
-from ..store.content import block_count, blocks_of
+from ..store.content import block_count
 from ..store.errors import InvalidInput, NotFound
 from ..store.history import Commit, History
 from ..store.ids import NULL
@@ -152,7 +152,8 @@ class Blame:
         self, entry: Entry, written: list[tuple[int, int, str]], older: set[str]
     ) -> Iterator[Blamed]:
         """The blamed regions in order, neighbours of one commit as one, and holes apart."""
-        data = self._data_runs(entry)
+        count = block_count(entry.size, self._block_size)
+        data = content.data_runs(self._source, entry.content, count)
         known: dict[str, Commit] = {}
         order = dict.fromkeys(commit_id for _, _, commit_id in written)
         ranks = {commit_id: rank for rank, commit_id in enumerate(order)}
@@ -175,19 +176,6 @@ class Blame:
             length = min(end * self._block_size, entry.size) - offset
             rank, before = ranks[commit_id], commit_id in older
             yield Blamed(offset, length, known[commit_id], hole, rank, before)
-
-    def _data_runs(self, entry: Entry) -> Iterator[tuple[int, int]]:
-        """Runs of blocks that are no holes."""
-        count = block_count(entry.size, self._block_size)
-        first = end = -1
-        for number, _ in blocks_of(self._source, entry.content, count):
-            if number != end:
-                if first >= 0:
-                    yield first, end
-                first = number
-            end = number + 1
-        if first >= 0:
-            yield first, end
 
 
 def _no_file(entry: Entry, path: bytes) -> InvalidInput:

@@ -13,9 +13,9 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ..store import directories
+from ..store import folder_differences
 from ..store.content import NodeSource
-from ..store.directories import EntryDifference
+from ..store.folder_differences import EntryDifference
 from ..store.nodes import Entry
 from .ignore import NO_RULES, IgnoreRules
 from .placing import is_foreign, rules_in
@@ -113,7 +113,7 @@ def is_folder(entry: Entry | None) -> bool:
 def _differences(source: NodeSource, old: Entry | None, new: Entry | None) -> Listing:
     before = old.content if old is not None and old.is_folder else None
     after = new.content if new is not None and new.is_folder else None
-    return directories.differences(source, before, after)
+    return folder_differences.differences(source, before, after)
 
 
 def _enter(met: Met, device: int, opener: Callable[[int, bytes], int]) -> Pair:

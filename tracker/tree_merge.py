@@ -18,9 +18,10 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from ..store import directories, trees
+from ..store import directories, folder_differences, trees
 from ..store.content import NodeSource, PutNode
-from ..store.directories import EntryDifference, with_folder
+from ..store.directories import with_folder
+from ..store.folder_differences import EntryDifference
 from ..store.folder_editor import FolderEditor, edit_tree
 from ..store.nodes import EMPTY_FOLDER, MAX_NAME, Entry
 from .content_merge import composed
@@ -154,9 +155,9 @@ class _TreeMerge:
         self, base: bytes | None, ours: bytes | None, theirs: bytes | None
     ) -> Iterator[Change]:
         """The names that differ between base and their side, with our side of each."""
-        own = directories.differences(self._source, base, ours)
+        own = folder_differences.differences(self._source, base, ours)
         mine: EntryDifference | None = next(own, None)
-        for name, old, new in directories.differences(self._source, base, theirs):
+        for name, old, new in folder_differences.differences(self._source, base, theirs):
             while mine is not None and mine.name < name:
                 mine = next(own, None)
             changed = mine is not None and mine.name == name

@@ -86,12 +86,15 @@ def _say_table(found: list[Blamed]) -> None:
     places = [f"{region.offset}+{region.length}" for region in found]
     width = max(map(len, places), default=0)
     names = max((len(region.commit.author.name) for region in found), default=0)
+    told: dict[str, str] = {}
+    """What is said of each commit: there are far more regions than commits."""
     for place, region in zip(places, found, strict=True):
-        author = region.commit.author
-        short = f"^{region.commit.short[:9]}" if region.older else region.commit.short
-        line = f"{place:<{width}}  {short} {format_day(author)}"
-        line += f" {author.name:<{names}}  {region.commit.title}"
-        say(line + ("  (hole)" if region.hole else ""))
+        commit, author = region.commit, region.commit.author
+        if commit.id not in told:
+            short = f"^{commit.short[:9]}" if region.older else commit.short
+            day = format_day(author)
+            told[commit.id] = f"{short} {day} {author.name:<{names}}  {commit.title}"
+        say(f"{place:<{width}}  {told[commit.id]}" + ("  (hole)" if region.hole else ""))
 
 
 def _json(commit: Commit, path: bytes, found: list[Blamed]) -> Json:

@@ -54,7 +54,9 @@ def command(
         if not wanted:
             history.resolve("HEAD")  # which says that there are no commits yet
     glob = Glob(os.fsencode(pattern))
-    found = Find(context.repository.store, history)(glob, wanted, hidden, only)
+    repository = context.repository
+    find = Find(lambda: repository.store, history, processes=repository.threads)
+    found = find(glob, wanted, hidden, only)
     one = next(found, None)
     if one is None:
         where = " ".join(revisions) if revisions and not everything else "history"

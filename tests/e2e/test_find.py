@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -101,3 +103,35 @@ def test_raw_names(work: Work) -> None:
     work.commit()
     assert work("find", "-z", "na*").raw.endswith(b"na\xff\nme\0")
     assert '"na\\377\\nme"' in work("find", "na*").out
+
+
+APART = """
+import os, sys
+from treering.tracker import find
+from treering.cli.main import main
+find.MANY, fork = 2, os.fork
+os.fork = lambda: print("forked", file=sys.stderr) or fork()
+os.sched_getaffinity = lambda pid: {0, 1, 2}
+main(sys.argv[1:])
+"""
+
+
+def apart(work: Work, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """find, with a part of the history for each of three processes."""
+    command = [sys.executable, "-c", APART, "-C", str(work.top), "find", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, timeout=60)
+
+
+def test_processes_that_share_a_history_find_the_same(told: Work) -> None:
+    done = apart(told, "*")
+    assert done.stderr.count(b"forked") == 2
+    assert (done.returncode, done.stdout) == (0, told("find", "*").raw)
+
+
+def test_damage_that_another_process_meets_is_told(told: Work) -> None:
+    packs = (told.top / ".treering" / "packs").iterdir()
+    max(packs, key=lambda path: path.stat().st_ctime_ns).unlink()
+    done = apart(told, "*")
+    assert done.stderr.count(b"forked") == 2
+    assert done.returncode == 12
+    assert b"hint: see what lacks it with: treering fsck" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -192,7 +193,7 @@ def test_find_is_what_looking_into_every_commit_says(history: list[Step], out: l
         tips = [commit.id for commit in model.commits]
         stop = [model.commits[number].id for number in hidden]
         order = [by_id[i] for i in model.history.oldest_first(tips, stop)]
-        look = Find(model.memory, model.history)
+        look = Find(partial(getattr, model, "memory"), model.history)
         found = {item.path: item for item in look(Glob(b"[a-e]"), tips, stop)}
         ever = {path for number in among for path in model.commits[number].files}
         assert {path for path in found if path != b"d"} == ever

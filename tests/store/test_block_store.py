@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from support import CODEC, flip, open_store, payload_path, record_of, store_objects
 
 from treering.store import object_writer
-from treering.store.block_store import MAX_OPEN_PACKS, BlockStore
+from treering.store.block_store import MAX_OPEN_PACKS, BlockStore, expand
 from treering.store.errors import Corrupt, NotFound, StorageError
 from treering.store.ids import Kind, block_id, block_key, node_id, node_key
 from treering.store.object_writer import SMALL_COMMIT, ObjectWriter
-from treering.store.packfile import Record, pack_file_name, read_footer
+from treering.store.packfile import RECORD_MAGIC, Record, pack_file_name, read_footer
 
 
 def block(number: int, size: int = 100) -> Record:
@@ -307,13 +307,68 @@ def test_stream_over_a_cut_pack_forgets_only_what_is_gone(damaged: Damaged) -> N
 def test_node_cache_does_not_outlive_its_room(
     store: BlockStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("treering.store.block_store.NODE_CACHE_BYTES", 1000)
+    monkeypatch.setattr("treering.store.node_cache.PLAIN_BYTES", 1000)
     plains = [b"%3d" % number * 100 for number in range(20)]
     store_objects(store, [record_of(Kind.NODE, plain) for plain in plains])
     for plain in plains + plains[::-1]:
         assert store.node(node_id(plain)) == plain
-    cached = sum(map(len, store._nodes.values()))
+    cached = sum(map(len, store._nodes._plain.values()))
     assert 0 < cached <= 1000
+
+
+def test_nodes_that_lie_together_are_read_at_once(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the last to the first, as a walk down from a root wants them. Payloads that look like
+    records confuse nobody."""
+    fake = RECORD_MAGIC + b"\2" + bytes(47)
+    nodes = [
+        record_of(Kind.NODE, os.urandom(40) + fake * (n % 3) + os.urandom(200)) for n in range(60)
+    ]
+    store_objects(
+        store, [each for pair in zip(map(block, range(60)), nodes, strict=True) for each in pair]
+    )
+    reads: list[int] = []
+    real = store.files.read_up_to
+
+    def read_up_to(name: bytes, length: int, offset: int) -> bytes:
+        reads.append(length)
+        return real(name, length, offset)
+
+    monkeypatch.setattr(store.files, "read_up_to", read_up_to)
+    for record in reversed(nodes):
+        assert store.node(record.key[1:]) == expand(CODEC, record)
+    assert len(reads) == 1
+
+
+def test_what_the_index_lost_is_not_found_beside_another_node(store: BlockStore) -> None:
+    store_objects(store, [node(number) for number in range(9)])
+    store.index.forget([node(4).key])
+    assert store.node(node(5).key[1:])
+    with pytest.raises(NotFound):
+        store.node(node(4).key[1:])
+
+
+def test_damage_beside_another_node_is_told_and_leaves_the_index(damaged: Damaged) -> None:
+    store_objects(damaged, [node(number) for number in range(9)])
+    path, offset, _ = payload_path(damaged, node(4).key)
+    flip(path, offset + 2)
+    for number in (5, 3):
+        assert damaged.node(node(number).key[1:])
+    with pytest.raises(Corrupt, match="damaged"):
+        damaged.node(node(4).key[1:])
+    assert damaged.bad_found == 1
+    assert damaged.index.present([node(4).key, node(5).key]) == [False, True]
+
+
+def test_ahead_is_bounded(store: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treering.store.node_cache.AHEAD_BYTES", 1000)
+    plains = [os.urandom(400) for _ in range(20)]
+    store_objects(store, [record_of(Kind.NODE, plain) for plain in plains])
+    for plain in plains:
+        assert store.node(node_id(plain)) == plain
+        ahead = sum(len(record.payload) for record in store._nodes._ahead.values())
+        assert ahead <= 1000
 
 
 def test_more_packs_than_descriptors(store: BlockStore) -> None:

@@ -6,15 +6,20 @@ import msgspec
 import pytest
 from blake3 import blake3
 from hypothesis import given
-from hypothesis import strategies as st
-from support import Memory, build_folder, file_entry, folder_entry, names
+from support import (
+    Memory,
+    build_folder,
+    file_entry,
+    folder_entry,
+    folders,
+    names,
+    numbered,
+)
 
 from treering.store.directories import (
     DirectoryBuilder,
-    EntryDifference,
     Folder,
     closes,
-    differences,
     entries,
     find,
     leaves,
@@ -22,21 +27,9 @@ from treering.store.directories import (
     load_leaf,
 )
 from treering.store.errors import Corrupt
-from treering.store.ids import block_id
 from treering.store.nodes import EMPTY_FOLDER, BranchNode, Child, Entry, Extras, LeafNode, decode
 
 WIDE = 1500
-
-
-def numbered(count: int, step: int = 1) -> list[Entry]:
-    return [
-        file_entry(b"%06d" % n, size=n + 1, content=block_id(b"%d" % n))
-        for n in range(0, count, step)
-    ]
-
-
-def with_size(entry: Entry, size: int) -> Entry:
-    return msgspec.structs.replace(entry, size=size)
 
 
 def with_xattr(entry: Entry, size: int) -> Entry:
@@ -198,59 +191,6 @@ def test_leaves_taken_over_whole() -> None:
     assert builder.finish() == whole
     assert [child for child, _ in told] == found
     assert [final for _, final in told[:-1]] == [False] * (len(found) - 1)
-
-
-def model(old: list[Entry], new: list[Entry]) -> list[EntryDifference]:
-    before = {entry.name: entry for entry in old}
-    after = {entry.name: entry for entry in new}
-    return [
-        EntryDifference(name, before.get(name), after.get(name))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
-
-
-folders = st.dictionaries(names, st.integers(0, 2), max_size=40).map(
-    lambda found: [file_entry(name, size=size) for name, size in sorted(found.items())]
-)
-
-
-@given(folders, folders)
-def test_differences_agree_with_dicts(old: list[Entry], new: list[Entry]) -> None:
-    store = Memory()
-    a, b = build_folder(store, old).node, build_folder(store, new).node
-    assert list(differences(store, a, b)) == model(old, new)
-    assert list(differences(store, None, b)) == model([], new)
-    assert list(differences(store, a, None)) == model(old, [])
-    assert list(differences(store, a, a)) == []
-
-
-@given(
-    st.sets(st.integers(0, WIDE - 1), max_size=5),
-    st.sets(st.integers(0, WIDE - 1), max_size=5),
-    st.sets(st.integers(0, WIDE - 1), max_size=5),
-)
-def test_differences_of_large_folders(gone: set[int], added: set[int], changed: set[int]) -> None:
-    old = [entry for number, entry in enumerate(numbered(WIDE)) if number not in added]
-    new = [
-        with_size(entry, entry.size + 1) if number in changed else entry
-        for number, entry in enumerate(numbered(WIDE))
-        if number not in gone
-    ]
-    store = Memory()
-    a, b = build_folder(store, old).node, build_folder(store, new).node
-    assert list(differences(store, a, b)) == model(old, new)
-
-
-def test_differences_read_only_what_differs() -> None:
-    store = Memory()
-    old = build_folder(store, numbered(20_000))
-    changed = [with_size(e, 1) if e.name == b"012345" else e for e in numbered(20_000)]
-    new = build_folder(store, changed)
-    store.loaded.clear()
-    (found,) = differences(store, old.node, new.node)
-    assert found.name == b"012345"
-    assert len(store.loaded) < 20
 
 
 @given(folders, names)
