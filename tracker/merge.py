@@ -12,7 +12,7 @@ taken back by `abort`. All of these hold the commit lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -271,8 +271,15 @@ class _Sides:
         return edited_root(self._repository, self._merging.root, self._others(clashes, side))
 
     def _others(self, clashes: Iterable[Clash], side: Side) -> dict[bytes, Entry | None]:
-        other: Side = "theirs" if side == "ours" else "ours"
-        return {clash.path: self._version(clash, other) for clash in clashes}
+        return self._edits(clashes, "theirs" if side == "ours" else "ours")
+
+    def _edits(self, clashes: Iterable[Clash], side: Side) -> dict[bytes, Entry | None]:
+        """What gives the merged root this side's version at each path: ours is there already."""
+        return {
+            clash.path: self._version(clash, side)
+            for clash in clashes
+            if side == "theirs" or clash.what == "attributes"
+        }
 
     def both(self) -> tuple[bytes, bytes]:
         """The roots of all clashes settled by taking one side, and by taking the other."""
@@ -287,13 +294,10 @@ class _Sides:
         edits |= {path: lookup_or_none(self._source, top, path) for path in self._merging.equal}
         return edited_root(self._repository, self._merging.root, edits)
 
-    def target(self, clashes: Iterable[Clash], side: Side) -> bytes:
+    def target(self, clashes: Collection[Clash], side: Side) -> bytes:
         """The root with clashes settled by taking a side."""
-        edits: dict[bytes, Entry | None] = {}
-        for clash in clashes:
-            edits[clash.path] = self._version(clash, side)
-            if clash.beside is not None:
-                edits[clash.beside] = None
+        edits = self._edits(clashes, side)
+        edits |= {clash.beside: None for clash in clashes if clash.beside is not None}
         top = self._tops[side]
 
         def prune(path: bytes) -> bool:
@@ -302,15 +306,13 @@ class _Sides:
         return edited_root(self._repository, self._merging.root, edits, prune)
 
     def _version(self, clash: Clash, side: Side) -> Entry | None:
-        own = lookup_or_none(self._source, self._merged, clash.path)
+        """Their version, or either side's attributes of a folder."""
         if clash.what == "attributes":
-            assert own is not None
+            own = lookup(self._source, self._merged, clash.path)
             wanted = lookup(self._source, self._tops[side], clash.path)
             return replace(
                 own, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, extras=wanted.extras
             )
-        if side == "ours":
-            return own
         if clash.beside is None:
             return None
         theirs = lookup(self._source, self._merged, clash.beside)
