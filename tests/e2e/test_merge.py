@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -301,6 +302,16 @@ def test_abort_leaves_what_was_there_before_as_theirs_has_it(split: Work) -> Non
     split("merge", "--abort")
     assert timeless(split.top) == before
     assert split.changes() == changed
+
+
+def test_a_merge_whose_branch_was_moved_is_not_committed(split: Work) -> None:
+    split("merge", "night", code=11)
+    split("merge", "--theirs")
+    history = split.top / ".treering" / "history"
+    move = ["update-ref", "refs/heads/main", "refs/heads/main~1"]
+    subprocess.run(["git", "--git-dir", history, *move], check=True)
+    assert "HEAD has moved since the merge" in split("merge", "--continue", code=11).err
+    assert len(parents(split)) == 0
 
 
 def test_nothing_else_moves_the_tree_while_a_merge_is_under_way(split: Work) -> None:
