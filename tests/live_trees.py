@@ -206,6 +206,21 @@ class Work:
         return log.read_text("utf-8", "surrogateescape").splitlines()
 
 
+def parents(work: Work, revision: str = "HEAD") -> list[str]:
+    (found,) = work("log", "--json", "-n1", revision).json
+    return list(found["parents"])
+
+
+def commit_id(work: Work, revision: str) -> str:
+    (found,) = work("log", "--json", "-n1", revision).json
+    return str(found["commit"])
+
+
+def timeless(top: Path) -> dict[bytes, Seen]:
+    """Everything below a folder, but for times."""
+    return {path: seen._replace(mtime_ns=0) for path, seen in fingerprint(top).items()}
+
+
 def written_bytes(lines: list[str], name: str) -> int:
     """Bytes that pwrite put into a file, by strace's log."""
     found = 0

@@ -148,11 +148,17 @@ def _chosen(merging: Merging, top: Path, scope: Scope) -> list[Clash]:
     if scope.whole:
         found = merge_state.unsettled(merging, top)
     else:
-        found = [c for c in merging.clashes if scope.relation(c.path) is Relation.INSIDE]
+        found = [clash for clash in merging.clashes if _is_in(scope, clash)]
     if not found:
         where = "" if scope.whole else f" at {', '.join(map(quote_path, scope.paths))}"
         raise NotFound(f"nothing is in dispute{where}", hint="see: treering status")
     return found
+
+
+def _is_in(scope: Scope, clash: Clash) -> bool:
+    """Whether a clash is named, by its path or by where their version stands."""
+    paths = (clash.path, clash.beside)
+    return any(scope.relation(path) is Relation.INSIDE for path in paths if path is not None)
 
 
 def abort(
@@ -275,11 +281,7 @@ class _Sides:
 
     def _edits(self, clashes: Iterable[Clash], side: Side) -> dict[bytes, Entry | None]:
         """What gives the merged root this side's version at each path: ours is there already."""
-        return {
-            clash.path: self._version(clash, side)
-            for clash in clashes
-            if side == "theirs" or clash.what == "attributes"
-        }
+        return {clash.path: self._theirs(clash) for clash in clashes if side == "theirs"}
 
     def both(self) -> tuple[bytes, bytes]:
         """The roots of all clashes settled by taking one side, and by taking the other."""
@@ -305,14 +307,11 @@ class _Sides:
 
         return edited_root(self._repository, self._merging.root, edits, prune)
 
-    def _version(self, clash: Clash, side: Side) -> Entry | None:
-        """Their version, or either side's attributes of a folder."""
-        if clash.what == "attributes":
-            own = lookup(self._source, self._merged, clash.path)
-            wanted = lookup(self._source, self._tops[side], clash.path)
-            return replace(
-                own, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, extras=wanted.extras
-            )
+    def _theirs(self, clash: Clash) -> Entry | None:
+        """Their version, or the folder with their attributes where these are in dispute."""
+        if clash.attributes is not None:
+            own, found = lookup(self._source, self._merged, clash.path), clash.attributes
+            return replace(own, mode=found.mode, uid=found.uid, gid=found.gid, extras=found.extras)
         if clash.beside is None:
             return None
         theirs = lookup(self._source, self._merged, clash.beside)

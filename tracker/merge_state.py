@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from ..store.errors import Conflict
+from ..store.nodes import Entry
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from .state_file import StateFile
@@ -25,11 +26,13 @@ What = Literal["changed", "added", "deleted-here", "deleted-there", "kind", "att
 
 class Clash(NamedTuple):
     """A path that both sides changed, each in its own way. `beside` is where their version stands;
-    None where they have none, or where only attributes of a folder are in dispute."""
+    None where they have none, or where only attributes of a folder are in dispute: then
+    `attributes` is the folder as taking their side makes it."""
 
     path: bytes
     what: What
     beside: bytes | None = None
+    attributes: Entry | None = None
 
 
 class Merging(NamedTuple):

@@ -131,7 +131,8 @@ class _TreeMerge:
         if ours is not None and theirs is not None:
             entry, disagreed = merge_entries(base, ours, theirs, favour=self._favour)
             if disagreed and self._options.favour is None:
-                self._clashes.append(Clash(path[:-1], "attributes"))
+                found = merge_entries(base, ours, theirs, favour="theirs").entry
+                self._clashes.append(Clash(path[:-1], "attributes", attributes=found))
         sides = tuple(e.content if e is not None else None for e in (base, ours, theirs))
         self._stack.append(
             _Folder(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from faulting import COMMIT, copy, first_commit, second_tree, succeed, third_tree
-from live_trees import NOBODY, NobodyWork, Work, make_home, python_for_all
+from live_trees import NOBODY, NobodyWork, Work, build, make_home, python_for_all
 
 
 @pytest.fixture
@@ -30,6 +30,45 @@ def two(work: Work) -> Work:
     for title in ("one", "two"):
         work.write("a", title)
         work.commit(title)
+    return work
+
+
+@pytest.fixture
+def split(work: Work) -> Work:
+    """On main and on `night`, each with a commit after `base`: `both` was changed on both, `kept`
+    changed on main and deleted on night, `gone` the reverse, `twice` added on both. The rest was
+    changed on one side. HEAD is on main."""
+    base = {"both": b"base", "kept": b"base", "gone": b"base", "mine": b"base", "d/theirs": b"base"}
+    build(work.top, base)
+    work.commit("base")
+    work("switch", "-q", "-c", "night")
+    build(
+        work.top,
+        {"both": b"night", "gone": b"night", "twice": b"night", "d/theirs": b"night", "n/n": b"n"},
+    )
+    (work.top / "kept").unlink()
+    work.commit("night")
+    work("switch", "-q", "main")
+    build(
+        work.top, {"both": b"main", "kept": b"main", "twice": b"main", "mine": b"main", "m": b"m"}
+    )
+    (work.top / "gone").unlink()
+    work.commit("main")
+    return work
+
+
+@pytest.fixture
+def apart(work: Work) -> Work:
+    """main and `night` changed different paths. HEAD is on main."""
+    build(work.top, {"mine": b"base", "theirs": b"base", "d/gone": b"base", "same": b"s"})
+    work.commit("base")
+    work("switch", "-q", "-c", "night")
+    build(work.top, {"theirs": b"night", "new/n": b"n"})
+    (work.top / "d" / "gone").unlink()
+    work.commit("night")
+    work("switch", "-q", "main")
+    work.write("mine", "main")
+    work.commit("main")
     return work
 
 
