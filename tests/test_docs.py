@@ -98,10 +98,16 @@ def steps(path: Path) -> list[Step]:
     return found
 
 
+COMMITS: Final = re.compile(r"treering (-C \S+ )?(commit|merge)\b")
+NEXT_SECOND: Final = "__now=$EPOCHSECONDS; while [ $EPOCHSECONDS = $__now ]; do sleep 0.05; done\n"
+"""Commits of one second have no order among branches, and a log could print either one first."""
+
+
 def run(session: list[Step], home: Path) -> list[Ran]:
     """Run the commands in one shell. Each sees the exit code of the one before it as $?."""
     script = "exec 2>&1\n" + "".join(
-        f"{step.command}\n__status=$?\nprintf '\\n{MARK} %s\\n' $__status\n(exit $__status)\n"
+        f"{step.command}\n__status=$?\nprintf '\\n{MARK} %s\\n' $__status\n"
+        f"{NEXT_SECOND if COMMITS.match(step.command) else ''}(exit $__status)\n"
         for step in session
     )
     environment = {
