@@ -8,7 +8,14 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from faulting import Done, check_error, check_snapshot, succeed, third_tree, treering
+from fault_trees import third_tree
+from faulting import (
+    Done,
+    check_error,
+    check_snapshot,
+    succeed,
+    treering,
+)
 
 Damage = Callable[[Path], None]
 

@@ -10,7 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from faulting import COMMIT, copy, first_commit, second_tree, succeed, third_tree
+from fault_trees import second_tree, third_tree
+from faulting import (
+    COMMIT,
+    copy,
+    first_commit,
+    succeed,
+)
 from live_trees import NOBODY, NobodyWork, Work, build, make_home, python_for_all
 
 

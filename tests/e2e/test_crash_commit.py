@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fault_trees import first_tree, read_tree, third_tree
 from faulting import (
     COMMIT,
     METADATA,
@@ -22,16 +23,13 @@ from faulting import (
     copy,
     each_point,
     environment,
-    first_tree,
     inject,
     kill_each,
     points_of,
-    read_tree,
     repoint,
     sample,
     some_or_all,
     succeed,
-    third_tree,
     treering,
     was_injected,
 )

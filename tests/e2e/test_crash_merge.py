@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+from fault_trees import edit, read_tree, write
 from faulting import (
     METADATA,
     WRITING,
@@ -15,15 +16,12 @@ from faulting import (
     commits,
     copy,
     each_point,
-    edit,
     inject,
     points_of,
-    read_tree,
     sample,
     some_or_all,
     succeed,
     treering,
-    write,
 )
 
 MERGE = ["merge", "night"]

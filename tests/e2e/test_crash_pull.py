@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+from fault_trees import edit, read_tree
 from faulting import (
     METADATA,
     WRITING,
@@ -14,10 +15,8 @@ from faulting import (
     check_whole,
     commits,
     copy,
-    edit,
     inject,
     kill_each,
-    read_tree,
     repoint,
     some_or_all,
     succeed,

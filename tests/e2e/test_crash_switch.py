@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from fault_trees import edit, read_tree, write
 from faulting import (
     METADATA,
     WRITING,
@@ -16,15 +17,12 @@ from faulting import (
     check_whole,
     commits,
     copy,
-    edit,
     inject,
     kill_each,
-    read_tree,
     some_or_all,
     succeed,
     treering,
     was_injected,
-    write,
 )
 
 SWITCH = ["switch", "old"]

@@ -18,7 +18,15 @@ from damaging import (
     repository,
     rewrite,
 )
-from faulting import check_error, check_whole, commits, run, succeed, third_tree, treering
+from fault_trees import third_tree
+from faulting import (
+    check_error,
+    check_whole,
+    commits,
+    run,
+    succeed,
+    treering,
+)
 
 
 def loose(top: Path, revision: str) -> Path:

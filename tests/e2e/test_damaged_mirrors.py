@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 from damaging import WAYS, Damage, empty, flip, nothing_crashes, noticed, remove, repository
-from faulting import check_snapshot, check_whole, succeed, third_tree, treering
+from fault_trees import third_tree
+from faulting import (
+    check_snapshot,
+    check_whole,
+    succeed,
+    treering,
+)
 
 
 def data(top: Path) -> Path:

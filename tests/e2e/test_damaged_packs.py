@@ -18,14 +18,13 @@ from damaging import (
     remove,
     repository,
 )
+from fault_trees import read_tree, third_tree
 from faulting import (
     check_error,
     check_snapshot,
     check_whole,
     commits,
-    read_tree,
     succeed,
-    third_tree,
     treering,
 )
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fault_trees import read_tree, second_tree, third_tree
 from faulting import (
     COMMIT,
     REBUILD,
@@ -29,14 +30,11 @@ from faulting import (
     inject,
     message_was_hit,
     points_of,
-    read_tree,
     repoint,
     run,
     sample,
-    second_tree,
     some_or_all,
     succeed,
-    third_tree,
     treering,
     was_injected,
 )

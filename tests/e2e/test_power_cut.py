@@ -8,7 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faulting import copy, first_commit, repoint, second_tree, succeed, third_tree
+from fault_trees import second_tree, third_tree
+from faulting import (
+    copy,
+    first_commit,
+    repoint,
+    succeed,
+)
 from power_cut import Call, Disk, traced
 
 Names = Callable[[Call], bool]
