@@ -68,8 +68,7 @@ def start(
     then."""
     with repository.lock("commit", "a merge"):
         restore_log.refuse_if_pending(repository)
-        merge_state.forget_committed(repository)
-        merge_state.refuse_if_pending(repository)
+        merge_state.clear(repository)
         head = head_commit(repository)
         if head is None:
             raise Conflict("there are no commits yet that could be merged with")

@@ -99,6 +99,13 @@ def refuse_if_pending(repository: Repository) -> None:
         )
 
 
+def clear(repository: Repository) -> None:
+    """Make sure that no merge is in the way of moving the work tree: Conflict while one is under
+    way. The commit lock is held."""
+    forget_committed(repository)
+    refuse_if_pending(repository)
+
+
 def unsettled(merging: Merging, top: Path) -> list[Clash]:
     """The clashes that are still open: their version stands beside ours, or, where they have none,
     ours is still there. So are those where nobody can look."""

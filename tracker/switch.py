@@ -47,8 +47,7 @@ def switch(
     when the tree is durable, before HEAD moves. Conflict when changes would be lost, or when
     another switch is not finished."""
     with repository.lock("commit", f"a {goal.verb}"):
-        merge_state.forget_committed(repository)
-        merge_state.refuse_if_pending(repository)
+        merge_state.clear(repository)
         ready()
         result = _resume(repository, top, goal, progress)
         if result is None:
@@ -81,8 +80,7 @@ def empty(repository: Repository, top: Path, branch: str, who: Person) -> None:
     """Put HEAD on a branch (a full ref name) without commits, which leaves the work tree as it is;
     a switch away from there that was interrupted is undone."""
     with repository.lock("commit", "a switch"):
-        merge_state.forget_committed(repository)
-        merge_state.refuse_if_pending(repository)
+        merge_state.clear(repository)
         pending = restore_log.pending(repository)
         plan = pending.move if pending else None
         if plan is not None and _has_arrived(repository, plan):
