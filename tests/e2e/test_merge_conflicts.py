@@ -247,3 +247,17 @@ def test_a_conflict_is_named_by_either_version(split: Work) -> None:
     split("merge", "--theirs", "both~night")
     assert (split.top / "both").read_text() == "night"
     assert not (split.top / "both~night").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"treering merge 1\n\x93"])
+def test_a_damaged_state_is_told_and_nothing_is_recorded(split: Work, content: bytes) -> None:
+    """Deleting it, as the hint says, leaves both versions in the work tree."""
+    split("merge", "night", code=11)
+    state = split.top / ".treering" / "tracker" / "merge"
+    state.write_bytes(content)
+    for command in (["commit", "-m", "x"], ["merge", "--abort"], ["switch", "night"], ["status"]):
+        done = split(*command, code=12)
+        assert "tracker/merge" in done.err and "hint: delete it" in done.err
+    state.unlink()
+    assert split.changes()["both~night"] == "new"
+    assert len(parents(split)) == 1
