@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PARALLEL := -n auto --dist worksteal
 DEBIAN := git rsync strace attr acl e2fsprogs less
 
-.PHONY: help demo docs test test-long lint bench bench-history clean venv typecheck-links debian
+.PHONY: help demo docs test test-long lint bench bench-history bench-scale clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make bench      measure against restic (see docs/performance.md)'
 	@echo 'make bench-history  measure looking through long histories'
+	@echo 'make bench-scale    measure how cost grows with size (see docs/scaling.md)'
 
 # A bare Debian has python3 without venv; install it when we may, else say what is missing.
 $(BIN)/python:
@@ -59,6 +60,9 @@ bench: $(VENV)/.installed
 
 bench-history: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/history.py
+
+bench-scale: $(VENV)/.installed
+	$(BIN)/python tests/benchmarks/scale.py
 
 typecheck-links:
 	@mkdir -p .typecheck/treering

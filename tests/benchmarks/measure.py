@@ -44,7 +44,7 @@ def run(
     command: Sequence[str | Path],
     *,
     environment: Mapping[str, str] | None = None,
-    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.DEVNULL,
     exits: Sequence[int] = (0,),
 ) -> Figures:
     """Run a command to its end; `environment` is added to ours. CalledProcessError when it ends
