@@ -6,12 +6,16 @@ BIN    := $(VENV)/bin
 PARALLEL := -n auto --dist worksteal
 DEBIAN := git rsync strace attr acl e2fsprogs less
 
-.PHONY: help demo docs test test-long lint bench bench-history bench-scale clean venv typecheck-links debian
+SECONDS  ?= 60
+DECODERS ?= $(shell sed -n 's/^    "\([a-z_]*\)": .*/\1/p' tests/fuzz/decoders.py)
+
+.PHONY: help demo docs test test-long fuzz lint bench bench-history bench-scale clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
 	@echo 'make test       install into .venv, then run all but the long tests'
 	@echo 'make test-long  the crash, fuzz and scale runs'
+	@echo 'make fuzz       fuzz the decoders: SECONDS=60 each, DECODERS="node pack" or all'
 	@echo 'make docs       write docs/cli.md from the commands'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make bench      measure against restic (see docs/performance.md)'
@@ -54,6 +58,12 @@ test: $(VENV)/.installed debian
 
 test-long: $(VENV)/.installed debian
 	TREERING_LONG=1 $(BIN)/pytest $(PARALLEL) -m 'long or not long' --timeout 7200
+
+# One after the other, so that the figures of each are its own.
+fuzz: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@failed=0; for name in $(DECODERS); do \
+	  $(BIN)/python tests/fuzz/run_decoder.py $$name $(SECONDS) || failed=1; done; exit $$failed
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/benchmarks/run.py

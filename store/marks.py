@@ -85,7 +85,7 @@ def _line(fields: list[str]) -> bytes:
 
 def _parse(line: bytes) -> list[str] | None:
     checksum, _, body = line.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(body):
+    if checksum != b"%08x" % zlib.crc32(body) or not body.isascii():
         return None
     return [unquote(field, errors="surrogateescape") for field in body.decode().split(" ")]
 

@@ -160,6 +160,9 @@ class RootNode(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
 Node = IndexNode | LeafNode | BranchNode | RootNode
 DirectoryNode = LeafNode | BranchNode
 
+UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError)
+"""What msgspec raises for bytes that are not what was asked for."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Node)
 _entries_decoder = msgspec.msgpack.Decoder(tuple[Entry, ...])
@@ -177,7 +180,7 @@ def decode(plain: bytes) -> Node:
         node: Node = _decoder.decode(plain)
         if encode(node) != plain:
             raise Corrupt("a node is not in canonical form")
-    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Corrupt(f"not a node: {error}") from error
     _check(node)
     return node
@@ -197,7 +200,7 @@ def decode_entries(count: int, content: bytes) -> tuple[Entry, ...]:
     head = (0x90 | count).to_bytes() if count < 16 else b"\xdc" + count.to_bytes(2)
     try:
         entries: tuple[Entry, ...] = _entries_decoder.decode(head + content)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise Corrupt(f"not entries: {error}") from error
     return entries
 

@@ -13,6 +13,7 @@ import msgspec
 
 from ..store.durable import fsync_folder, replace_file
 from ..store.errors import Corrupt, storage_error
+from ..store.nodes import UNDECODABLE
 from ..store.repository import Repository
 
 Value = TypeVar("Value")
@@ -52,5 +53,5 @@ class StateFile(Generic[Value]):
             raise Corrupt(f"{path} is not a {self._noun}", hint="delete it")
         try:
             return msgspec.msgpack.decode(content[len(self._magic) :], type=self._kind)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise Corrupt(f"{path} is damaged", hint="delete it") from error

@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from .. import errors
 from ..errors import RemoteError, TreeringError, UnsupportedFormat
 from ..history import HistoryObject
+from ..nodes import UNDECODABLE
 from ..packfile import MAX_STORED, Record
 
 VERSION: Final = 1
@@ -77,7 +78,7 @@ def pack(value: object) -> Raw:
 def unpack(raw: Raw, shape: Any) -> Any:
     try:
         return msgspec.msgpack.decode(raw, type=shape)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise RemoteError(f"the other side broke the protocol: {error}") from error
 
 
@@ -122,7 +123,7 @@ class Wire:
         content = self._whole(self._read(length), length)
         try:
             frame: Frame = _frames.decode(content)
-        except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as error:
+        except UNDECODABLE as error:
             raise BrokenWire("the other side does not speak treering's protocol") from error
         return frame
 

@@ -130,3 +130,12 @@ def test_disk_that_refuses(tmp_path: Path) -> None:
     log = MarkLog(tmp_path / "no such folder" / "log")
     with pytest.raises(StorageError, match="writing log"):
         log.append([["x"]])
+
+
+def test_a_line_of_bytes_that_are_never_written_is_damaged(tmp_path: Path) -> None:
+    """Even where its sum is right."""
+    body = b"held \xff"
+    (tmp_path / "log").write_bytes(b"%08x %s\n" % (zlib.crc32(body), body))
+    log = MarkLog(tmp_path / "log")
+    assert read(log) == []
+    assert log.damaged() == 1
