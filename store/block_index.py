@@ -13,6 +13,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,6 +30,11 @@ VALUE: Final = struct.Struct("<IBQII")
 PLAIN: Final = struct.Struct("<I")
 PLAIN_AT: Final = VALUE.size - PLAIN.size
 NUMBER: Final = struct.Struct("<I")
+UNFINISHED: Final = b"+"
+"""Before the number of a pack that is not wholly added yet."""
+AT_ONCE: Final = 1 << 13
+"""Objects of one transaction. LMDB keeps each page that it changes in memory until the transaction
+ends, and of a large index random keys change a page each: 32 MiB for so many."""
 SCHEMA: Final = b"1"
 DATA_FILE: Final = "data.mdb"
 
@@ -66,12 +72,15 @@ _lmdb_errors: Final = _LmdbErrors()
 
 class BlockIndex:
     """The open index in `folder`. `writable=False` opens without locks, for repositories that the
-    user may only read, or with them (`locked`) for a reader beside writers."""
+    user may only read, or with them (`locked`) for a reader beside writers. `durable=False` is for
+    one that is made anew: what is put into it is durable after `sync`."""
 
-    def __init__(self, folder: Path, *, writable: bool = True, locked: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, writable: bool = True, locked: bool = False, durable: bool = True
+    ) -> None:
         self.folder = folder
         with _lmdb_errors:
-            self._env = _open(folder, writable, writable or locked)
+            self._env = _open(folder, writable, writable or locked, durable)
             self._check_length(folder)
             self._objects = self._env.open_db(b"objects", create=writable)
             self._packs = self._env.open_db(b"packs", create=writable)
@@ -130,24 +139,50 @@ class BlockIndex:
             found = [txn.get(key) for key in keys]
         return [None if value is None else PLAIN.unpack_from(value, PLAIN_AT)[0] for value in found]
 
-    def add_pack(self, name: bytes, entries: Iterable[FooterEntry]) -> None:
-        """Record a durable pack and its objects in one durable transaction. A key that is already
-        there keeps its location; one that was forgotten comes back: a pack that was written again
-        with the same bytes has the same name."""
+    def add_pack(self, name: bytes, entries: Iterable[FooterEntry]) -> int:
+        """Record a durable pack and its objects, durably; the number of the pack. A key that is
+        already there keeps its location; one that was forgotten comes back: a pack that was written
+        again with the same bytes has the same name. Many objects take several transactions, and
+        until the last of them the pack is among the `unfinished`: added again, it is finished."""
+        batches = _batches(entries)
+        batch = next(batches, [])
+        number = 0
+        while True:
+            following = next(batches, None)
+            with _lmdb_errors, self._env.begin(write=True) as txn:
+                number = number or self._number(txn, name)
+                mark = UNFINISHED + NUMBER.pack(number)
+                if following is None:
+                    txn.delete(mark, db=self._packs)
+                else:
+                    txn.put(mark, b"", db=self._packs)
+                items = [(entry[0], VALUE.pack(number, *entry[1:])) for entry in batch]
+                txn.cursor(db=self._objects).putmulti(items, overwrite=False)
+            if following is None:
+                return number
+            batch = following
+
+    def number_pack(self, name: bytes) -> int:
+        """Give a pack its number before its objects are appended."""
         with _lmdb_errors, self._env.begin(write=True) as txn:
-            self._put_pack(txn, name, entries)
+            return self._number(txn, name)
 
-    def _put_pack(self, txn: lmdb.Transaction, name: bytes, entries: Iterable[FooterEntry]) -> None:
+    def append(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Put objects behind all that are there: keys in order, with their locations as VALUE packs
+        them."""
+        with _lmdb_errors, self._env.begin(write=True) as txn:
+            txn.cursor(db=self._objects).putmulti(items, append=True)
+
+    def sync(self) -> None:
+        """Make durable what was put in so far."""
+        with _lmdb_errors:
+            self._env.sync(True)
+
+    def _number(self, txn: lmdb.Transaction, name: bytes) -> int:
+        """The number of a pack, which is given one if it has none."""
         known = txn.get(b"n" + name, db=self._packs)
-        number = NUMBER.unpack(known)[0] if known else self._number_pack(txn, name)
-        pack = VALUE.pack
-        items = [
-            (entry.key, pack(number, entry.codec, entry.offset, entry.stored, entry.plain))
-            for entry in entries
-        ]
-        txn.cursor(db=self._objects).putmulti(items, overwrite=False)
-
-    def _number_pack(self, txn: lmdb.Transaction, name: bytes) -> int:
+        if known:
+            return int(NUMBER.unpack(known)[0])
         last = txn.get(b"last", db=self._packs)
         number: int = NUMBER.unpack(last)[0] + 1 if last else 1
         packed = NUMBER.pack(number)
@@ -164,6 +199,18 @@ class BlockIndex:
                 if key[:1] == b"#":
                     found[NUMBER.unpack(key[1:])[0]] = bytes(value)
             return found
+
+    def unfinished(self) -> set[int]:
+        """Numbers of packs of which not all objects were added."""
+        found = set()
+        with _lmdb_errors, self._env.begin(db=self._packs) as txn:
+            cursor = txn.cursor()
+            if cursor.set_range(UNFINISHED):
+                for key in cursor.iternext(values=False):
+                    if not key.startswith(UNFINISHED):
+                        break
+                    found.add(NUMBER.unpack(key[len(UNFINISHED) :])[0])
+        return found
 
     def pack_name(self, number: int) -> bytes:
         """The name of pack `number`. Corrupt when the index has no such pack."""
@@ -183,6 +230,7 @@ class BlockIndex:
                 packed = NUMBER.pack(number)
                 name = txn.get(b"#" + packed, db=self._packs)
                 txn.delete(b"#" + packed, db=self._packs)
+                txn.delete(UNFINISHED + packed, db=self._packs)
                 if name is not None:
                     txn.delete(b"n" + name, db=self._packs)
             cursor = txn.cursor(db=self._objects)
@@ -224,7 +272,7 @@ class BlockIndex:
             return int(txn.stat(self._objects)["entries"])
 
 
-def _open(folder: Path, writable: bool, locked: bool) -> lmdb.Environment:
+def _open(folder: Path, writable: bool, locked: bool, durable: bool) -> lmdb.Environment:
     for size in MAP_SIZES:
         try:
             return lmdb.open(
@@ -237,10 +285,17 @@ def _open(folder: Path, writable: bool, locked: bool) -> lmdb.Environment:
                 lock=locked,
                 create=writable,
                 readahead=False,
+                sync=durable,
             )
         except lmdb.MemoryError:
             continue
     raise StorageError("block index: no address space left", hint="raise the limit: ulimit -v")
+
+
+def _batches(entries: Iterable[FooterEntry]) -> Iterator[list[FooterEntry]]:
+    iterator = iter(entries)
+    while batch := list(islice(iterator, AT_ONCE)):
+        yield batch
 
 
 def replace_index(folder: Path, rebuilt: Path) -> None:

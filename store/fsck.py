@@ -121,7 +121,8 @@ def _check_packs(repository: Repository, findings: Findings) -> None:
     """Every pack has a good footer; every indexed pack is there. One that is not indexed is added,
     as the next writer would."""
     index = repository.store.index
-    numbers = {name: number for number, name in index.packs().items()}
+    unfinished = index.unfinished()
+    numbers = {name: number for number, name in index.packs().items() if number not in unfinished}
     indexed = 0
     for name, path in packs_in(repository.store.packs):
         findings.packs += 1
@@ -136,8 +137,7 @@ def _check_packs(repository: Repository, findings: Findings) -> None:
             # A crash fell between the two: the pack is good, and the next writer would add it.
             if not repository.writable:
                 continue
-            index.add_pack(name, footer)
-            number = next(number for number, known in index.packs().items() if known == name)
+            number = index.add_pack(name, footer)
         for entry, location in zip(footer, index.locate([e.key for e in footer]), strict=True):
             if location is None or location.pack != number:
                 continue  # forgotten as bad, or stored twice: the other copy counts
@@ -157,8 +157,8 @@ def _read_packs(
         for name, path in packs_in(repository.store.packs):
             if not subset.holds(name):
                 continue
-            found = _bad_records(repository, name, path, pool, findings, progress)
-            bad = _in_use(repository, name, list(found))
+            found = list(_bad_records(repository, name, path, pool, findings, progress))
+            bad = _in_use(repository, name, found) if found else []
             if bad:
                 findings.add(f"pack {name.hex()[:12]} has {_count(bad, 'damaged object')}", bad)
                 _forget(repository, bad)
@@ -204,7 +204,7 @@ def _in_use(repository: Repository, name: bytes, bad: list[bytes]) -> list[bytes
     return [key for key, place in located if place is not None and place.pack == number]
 
 
-def _expected(repository: Repository, name: bytes, path: Path) -> list[FooterEntry]:
+def _expected(repository: Repository, name: bytes, path: Path) -> Iterable[FooterEntry]:
     try:
         return read_footer(path)
     except Corrupt:  # reported by the check of the footers
@@ -217,7 +217,7 @@ def _expected(repository: Repository, name: bytes, path: Path) -> list[FooterEnt
         ]
 
 
-def _raw_records(path: Path, entries: list[FooterEntry]) -> Iterator[tuple[FooterEntry, bytes]]:
+def _raw_records(path: Path, entries: Iterable[FooterEntry]) -> Iterator[tuple[FooterEntry, bytes]]:
     """Each record, header and payload, from where it should lie: one that is damaged does not hide
     those behind it."""
     with path.open("rb") as file:

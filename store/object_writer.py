@@ -20,7 +20,7 @@ from .block_store import BlockStore
 from .claims import Claims, OwnClaims
 from .errors import Corrupt, StorageError, storage_error
 from .ids import NODE_PREFIX, NodeId, node_id, node_key
-from .packfile import PACK_SIZE, PackInfo, PackWriter, Record
+from .packfile import PackInfo, PackWriter, Record
 
 SMALL_COMMIT: Final = 4 << 20
 PENDING_SEALS: Final = 2
@@ -101,7 +101,7 @@ class ObjectWriter:
             writer.append(record)
         except OSError as error:
             raise storage_error("writing a pack", error) from error
-        if writer.size >= PACK_SIZE:
+        if writer.full:
             self._seal_in_background(writer)
             return None
         return writer
@@ -121,9 +121,9 @@ class ObjectWriter:
             writer.discard()
             raise storage_error("writing a pack", error) from error
         self._store.files.forget(pack.name)
-        self._store.index.add_pack(pack.name, writer.entries)
+        self._store.index.add_pack(pack.name, writer.footer)
         self.packs.append(pack)
-        self._claims.stored([entry.key for entry in writer.entries])
+        self._claims.stored(entry.key for entry in writer.footer)
 
     def flush(self) -> None:
         """Seal what is open: all that was appended is durable, indexed and readable on return."""

@@ -43,6 +43,9 @@ TRAILER_MAGIC: Final = b"TRft"
 TRAILER_SUM: Final = struct.Struct("<IQ")
 
 PACK_SIZE: Final = 64 << 20
+PACK_OBJECTS: Final = 1 << 17
+"""A pack is sealed when it has either: what is known of its objects is in memory until then, and
+there may be several open packs in each of several processes."""
 MAX_STORED: Final = 16 << 20
 MAX_ENTRIES: Final = 1 << 24
 WRITE_BUFFER: Final = 1 << 20
@@ -71,6 +74,29 @@ class FooterEntry(NamedTuple):
     plain: int
 
 
+class Footer:
+    """The table of what a pack holds, sorted by key: one row an object, as they are stored. As
+    tuples they take five times the memory."""
+
+    def __init__(self, table: bytes) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table) // FOOTER_ENTRY.size
+
+    def __iter__(self) -> Iterator[FooterEntry]:
+        return map(FooterEntry._make, FOOTER_ENTRY.iter_unpack(self._table))
+
+    def rows(self) -> Iterator[bytes]:
+        """Each row as it is stored: the key first."""
+        step = FOOTER_ENTRY.size
+        return (self._table[at : at + step] for at in range(0, len(self._table), step))
+
+    def blocks(self) -> int:
+        """How many of the objects are blocks."""
+        return self._table[:: FOOTER_ENTRY.size].count(Kind.BLOCK)
+
+
 class PackInfo(NamedTuple):
     """A sealed pack: its name, its length in bytes, how many blocks and nodes it holds."""
 
@@ -94,13 +120,20 @@ class PackWriter:
         self._filled = 0
         self._written = self._handed_over = 0
         self._error: BaseException | None = None
-        self.entries: list[FooterEntry] = []
+        self._rows: list[bytes] = []
+        self.footer = Footer(b"")
+        """What it holds; known once it is sealed."""
         self._put(FILE_HEADER.pack(MAGIC, VERSION, 0))
 
     @property
     def size(self) -> int:
         """Bytes appended so far."""
         return self._written + self._filled
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to seal it."""
+        return self.size >= PACK_SIZE or len(self._rows) >= PACK_OBJECTS
 
     def append(self, record: Record) -> None:
         """Add a record. An append that ended in the middle, be it by the disk or by Ctrl-C, leaves
@@ -113,7 +146,7 @@ class PackWriter:
         header = RECORD_HEADER.pack(RECORD_MAGIC, key[0], codec, 0, stored, plain, key[1:])
         try:
             offset = self.size + RECORD_HEADER.size
-            self.entries.append(FooterEntry(key, codec, offset, stored, plain))
+            self._rows.append(FOOTER_ENTRY.pack(key, codec, offset, stored, plain))
             self._put(header)
             self._put(payload)
         except BaseException as error:
@@ -134,18 +167,19 @@ class PackWriter:
             raise self._error
         if self._error is not None:
             raise InterruptedError(errno.EINTR, "interrupted") from self._error
-        self.entries.sort()
-        footer = b"".join([FOOTER_ENTRY.pack(*entry) for entry in self.entries])
+        self._rows.sort()
+        table = b"".join(self._rows)
+        self._rows, self.footer = [], Footer(table)
         offset = self.size
-        self._put(footer)
-        self._put(_trailer(footer, len(self.entries), offset))
+        self._put(table)
+        self._put(_trailer(table, len(self.footer), offset))
         self.flush()
         name: bytes = self._hasher.digest()
         os.fsync(self._descriptor)
         self.path.rename(packs / pack_file_name(name))
         fsync_folder(packs)
         self._close()
-        return _pack_info(name, self._written, self.entries)
+        return _pack_info(name, self._written, self.footer)
 
     def abandon(self) -> None:
         """Close the file and leave it for salvage."""
@@ -198,9 +232,9 @@ def _create_locked(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _pack_info(name: bytes, size: int, entries: list[FooterEntry]) -> PackInfo:
-    blocks = sum([entry.key[0] == Kind.BLOCK for entry in entries])
-    return PackInfo(name, size, blocks, len(entries) - blocks)
+def _pack_info(name: bytes, size: int, footer: Footer) -> PackInfo:
+    blocks = footer.blocks()
+    return PackInfo(name, size, blocks, len(footer) - blocks)
 
 
 def read_pack_info(path: Path, name: bytes) -> PackInfo:
@@ -235,22 +269,22 @@ def _trailer(footer: bytes, count: int, offset: int) -> bytes:
     return TRAILER.pack(TRAILER_MAGIC, count, offset, digest)
 
 
-def read_footer(path: Path) -> list[FooterEntry]:
+def read_footer(path: Path) -> Footer:
     """The footer of a sealed pack. Corrupt when any of it is not as it was written,
     UnsupportedFormat for a pack of a newer version."""
     with path.open("rb") as file:
         trailer, count, offset = _read_trailer(file, path)
         file.seek(offset)
-        footer = file.read(count * FOOTER_ENTRY.size)
-    if _trailer(footer, count, offset) != trailer:
+        table = file.read(count * FOOTER_ENTRY.size)
+    if _trailer(table, count, offset) != trailer:
         raise Corrupt(f"the footer of pack {path.name[:12]} is damaged")
-    entries = [FooterEntry(*fields) for fields in FOOTER_ENTRY.iter_unpack(footer)]
-    for entry in entries:
+    footer = Footer(table)
+    for entry in footer:
         if not (FILE_HEADER.size < entry.offset <= offset - entry.stored) or not valid_key(
             entry.key
         ):
             raise Corrupt(f"the footer of pack {path.name[:12]} points outside the pack")
-    return entries
+    return footer
 
 
 def _read_trailer(file: BinaryIO, path: Path) -> tuple[bytes, int, int]:

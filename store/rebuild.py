@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .block_index import BlockIndex, replace_index
+from .block_index import replace_index
 from .block_store import expand
 from .errors import Corrupt, StorageError
+from .index_filler import IndexFiller
 from .object_writer import ObjectWriter
 from .packfile import Record, packs_in, read_footer, scan_records
 from .progress import SILENT, Progress
@@ -26,20 +27,20 @@ def rebuild_index(repository: Repository, *, progress: Progress = SILENT) -> tup
     damaged = []
     packs = 0
     with repository.lock("salvage", "salvage of unfinished packs"):
-        index = BlockIndex(fresh)
+        filler = IndexFiller(fresh)
         try:
             for name, path in packs_in(repository.path / "packs"):
                 try:
-                    index.add_pack(name, read_footer(path))
+                    footer = read_footer(path)
                 except Corrupt:
                     damaged.append(path)
                     continue
+                filler.add_pack(name, footer)
                 packs += 1
                 progress.advance(files=1)
-            objects = len(index)
-            index.settle()
+            objects = filler.finish()
         finally:
-            index.close()
+            filler.close()
         repository.close()
         replace_index(repository.path / "index", fresh)
     for path in damaged:

@@ -185,7 +185,8 @@ class Repository:
             store.index.drop_packs(gone)
             self.catalog.drop_packs(indexed[number] for number in gone)
             self.doubt()
-        known = set(indexed.values())
+        unfinished = store.index.unfinished()
+        known = {name for number, name in indexed.items() if number not in unfinished}
         listed = self.catalog.pack_names()
         for name, path in on_disk.items():
             try:

@@ -237,6 +237,7 @@ def sentences() -> Iterable[tuple[str, object]]:
         (r"`block-size` is a power of two from (\d+)", nodes.MIN_BLOCK_SIZE),
         (r"`block-size` is a power of two from \d+ to (\d+)", nodes.MAX_BLOCK_SIZE),
         (r"Packs are about (\d+) bytes", packfile.PACK_SIZE),
+        (r"at (\d+) objects a pack is ended", packfile.PACK_OBJECTS),
         (r"length of the payload, at most (\d+)", packfile.MAX_STORED),
         (r"length of the object, at most (\d+)", codec.MAX_PLAIN),
         (r"number of footer entries, at most (\d+)", packfile.MAX_ENTRIES),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from treering.store import block_index
 from treering.store.block_index import SCHEMA, BlockIndex, Location, replace_index
 from treering.store.errors import Corrupt, UnsupportedFormat
 from treering.store.ids import Key, block_id, block_key, node_key
@@ -81,6 +82,48 @@ def test_a_pack_written_again_brings_back_what_was_forgotten(index: BlockIndex) 
     index.add_pack(A, [entry(1)])
     assert index.present(keys(1)) == [True]
     assert index.packs() == {1: A}
+
+
+def test_a_pack_that_was_added_in_part_is_finished_by_the_next(
+    index: BlockIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many objects take several transactions, and a crash may fall between them."""
+    monkeypatch.setattr(block_index, "AT_ONCE", 10)
+    entries = [entry(number) for number in range(35)]
+
+    def cut_off() -> Iterator[FooterEntry]:
+        yield from entries[:25]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.add_pack(A, cut_off())
+    index.close()
+    again = BlockIndex(folder)
+    assert again.unfinished() == {1}
+    assert again.packs() == {1: A}, "what is there already can be read"
+    assert again.locate(keys(3))[0] == Location(1, 1, 100, 10, 20)
+    assert not all(again.present(keys(*range(35))))
+    again.add_pack(B, [entry(50)])
+    again.add_pack(A, entries)
+    assert again.unfinished() == set()
+    assert all(again.present(keys(*range(35))))
+    assert again.packs() == {1: A, 2: B}
+    again.close()
+
+
+def test_a_pack_that_was_added_in_part_can_be_dropped(
+    index: BlockIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_index, "AT_ONCE", 10)
+
+    def cut_off() -> Iterator[FooterEntry]:
+        yield from [entry(number) for number in range(25)]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.add_pack(A, cut_off())
+    index.drop_packs({1})
+    assert (index.packs(), index.unfinished(), len(index)) == ({}, set(), 0)
 
 
 def test_drop_packs(index: BlockIndex) -> None:

@@ -10,7 +10,7 @@ import pytest
 from records import block, kinds, node, noise
 from support import store_objects
 
-from treering.store import object_writer
+from treering.store import object_writer, packfile
 from treering.store.block_store import BlockStore
 from treering.store.errors import NotFound, StorageError
 from treering.store.ids import Kind, node_id
@@ -124,10 +124,22 @@ def test_large_commit_has_packs_apart(store: BlockStore) -> None:
 def test_full_packs_are_sealed_on_the_way(
     store: BlockStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("treering.store.object_writer.PACK_SIZE", 50_000)
+    monkeypatch.setattr("treering.store.packfile.PACK_SIZE", 50_000)
     records = [noise(10_000) for _ in range(40)]
     packs = store_objects(store, records)
     assert len(packs) == len(set(packs)) == 8
+    assert all(store.get(record.key) for record in records)
+
+
+def test_packs_of_tiny_objects_are_sealed_by_their_number(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known of the objects of an open pack is in memory."""
+    monkeypatch.setattr(packfile, "PACK_OBJECTS", 100)
+    records = [block(number) for number in range(1050)]
+    store_objects(store, records)
+    counts = sorted(len(packfile.read_footer(path)) for path in store.packs.iterdir())
+    assert counts == [50, *[100] * 10]
     assert all(store.get(record.key) for record in records)
 
 
@@ -160,7 +172,7 @@ def test_disk_that_refuses_is_a_storage_error(
 def test_a_seal_that_fails_leaves_nothing_of_the_open_packs(
     store: BlockStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_writer, "PACK_SIZE", 1000)
+    monkeypatch.setattr(packfile, "PACK_SIZE", 1000)
     monkeypatch.setattr(object_writer, "SMALL_COMMIT", 0)
     store.packs.rmdir()  # no pack can be sealed
     writer = ObjectWriter(store)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from support import BLOCK, flip, payload_path, record_of
 
+from treering.store import block_index
 from treering.store import repository as module
 from treering.store.block_index import BlockIndex
 from treering.store.errors import Conflict, Corrupt, InvalidInput, NotFound, StorageError
+from treering.store.fsck import fsck
 from treering.store.history import Person, RefUpdate
 from treering.store.ids import Kind, NodeId
 from treering.store.object_writer import ObjectWriter
@@ -149,6 +151,34 @@ def test_pack_that_is_not_indexed_is_indexed(repository: Repository, tmp_path: P
     assert present(repository, found) == [True, True]
     assert repository.store.get(found[1].key)
     assert name in known_packs(repository)
+
+
+@pytest.mark.parametrize("by", ["writer", "fsck"])
+def test_pack_that_is_indexed_in_part_is_indexed_whole(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """A crash between two transactions of a pack with many objects."""
+    found = records(*range(30))
+    (name,) = fill(repository, found)
+    footer = list(read_footer(repository.path / "packs" / f"{name.hex()}.pack"))
+    index = repository.store.index
+    monkeypatch.setattr(block_index, "AT_ONCE", 10)
+
+    def cut_off() -> Iterator[FooterEntry]:
+        yield from footer[:25]
+        raise KeyboardInterrupt
+
+    index.drop_packs(set(index.packs()))
+    with pytest.raises(KeyboardInterrupt):
+        index.add_pack(name, cut_off())
+    assert not all(present(repository, found))
+    again = reopen(repository)
+    if by == "writer":
+        again.writer().finish()
+    else:
+        assert fsck(again).problems == []
+    assert all(present(again, found))
+    again.close()
 
 
 def test_damaged_pack_that_is_not_indexed_is_said_once_and_left_out(

@@ -146,7 +146,7 @@ def test_pack_of_a_live_writer_is_left_alone(store: BlockStore) -> None:
     assert alive.path.exists()
     assert present(store, found) == [False, False]
     name = alive.seal(store.packs).name
-    store.index.add_pack(name, alive.entries)
+    store.index.add_pack(name, alive.footer)
     assert [store.record(record.key) for record in found] == found
 
 
