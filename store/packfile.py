@@ -172,7 +172,7 @@ class PackWriter:
         self._rows, self.footer = [], Footer(table)
         offset = self.size
         self._put(table)
-        self._put(_trailer(table, len(self.footer), offset))
+        self._put(encode_trailer(table, len(self.footer), offset))
         self.flush()
         name: bytes = self._hasher.digest()
         os.fsync(self._descriptor)
@@ -264,7 +264,8 @@ def packs_in(folder: Path) -> Iterator[tuple[bytes, Path]]:
             yield name, path
 
 
-def _trailer(footer: bytes, count: int, offset: int) -> bytes:
+def encode_trailer(footer: bytes, count: int, offset: int) -> bytes:
+    """The end of a pack, behind its footer."""
     digest = blake3(footer + TRAILER_SUM.pack(count, offset)).digest()
     return TRAILER.pack(TRAILER_MAGIC, count, offset, digest)
 
@@ -276,7 +277,7 @@ def read_footer(path: Path) -> Footer:
         trailer, count, offset = _read_trailer(file, path)
         file.seek(offset)
         table = file.read(count * FOOTER_ENTRY.size)
-    if _trailer(table, count, offset) != trailer:
+    if encode_trailer(table, count, offset) != trailer:
         raise Corrupt(f"the footer of pack {path.name[:12]} is damaged")
     footer = Footer(table)
     for entry in footer:

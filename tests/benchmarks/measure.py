@@ -1,10 +1,12 @@
 """What a command costs, all processes below it counted: seconds, CPU seconds, peak anonymous
 memory, bytes written; and what lies in a repository by kind.
 
-CPU and written bytes are what `wait4` says of the command and all that it has waited for. Written
-are pages made dirty (`write_bytes` of /proc/PID/io): whole pages, metadata of the file system not
-counted, and nothing on tmpfs. Memory is the highest sum of RssAnon over the family, looked at every
-50 ms: pages that a fork still shares count twice, so it is rather too much than too little.
+CPU is what `wait4` says of the command and all that it has waited for. Written is what the same
+processes handed to write calls, pipes included (`wchar` of /proc/PID/io, which a process inherits
+from the children it has waited for). Its neighbour `write_bytes` counts the whole page-cache folio
+of a changed byte, up to 2 MiB in some file systems, so that it says nothing here. Memory is the
+highest sum of RssAnon over the family, looked at every 50 ms: pages that a fork still shares count
+twice, so it is rather too much than too little.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ def run(
 ) -> Figures:
     """Run a command to its end; `environment` is added to ours. CalledProcessError when it ends
     with a code that is not among `exits`."""
+    written = _written()
     started = time.monotonic()
     child = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=stdout)
     watcher = _Watcher(child.pid)
@@ -63,7 +66,13 @@ def run(
     if child.returncode not in exits:
         raise subprocess.CalledProcessError(child.returncode, command)
     cpu = usage.ru_utime + usage.ru_stime
-    return Figures(wall, cpu, watcher.peak, usage.ru_oublock * SECTOR)
+    return Figures(wall, cpu, watcher.peak, _written() - written)
+
+
+def _written() -> int:
+    """Bytes written by this process and all that it has waited for."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
 
 
 def treering(top: Path, *arguments: str, stdout: int | IO[bytes] = subprocess.DEVNULL) -> Figures:

@@ -14,6 +14,7 @@ from typing import Final
 
 from scale_commits import measure_commits
 from scale_files import measure_files, measure_names
+from scale_index import measure_index
 from scale_nodes import measure_nodes
 from scale_sheet import print_tables
 from scale_sparse import measure_sparse
@@ -33,6 +34,9 @@ PARTS: Final[dict[str, Part]] = {
     "nodes-10m": lambda work: measure_nodes(work, "nodes", "10 M", 10_000_000, 1),
     "two-blocks-1m": lambda work: measure_nodes(work, "two-blocks", "1 M", 1_000_000, 2),
     "two-blocks-10m": lambda work: measure_nodes(work, "two-blocks", "10 M", 10_000_000, 2),
+    "index-1m": lambda work: measure_index(work, "1 M", 1_000_000),
+    "index-10m": lambda work: measure_index(work, "10 M", 10_000_000),
+    "index-50m": lambda work: measure_index(work, "50 M", 50_000_000),
     "tables": print_tables,
 }
 
