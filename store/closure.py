@@ -5,21 +5,22 @@ One walk serves push (which objects may the remote lack?), finalize and fsck (is
 and fetch (which nodes to ask for next?): the caller takes node ids, gets their bytes from wherever
 it likes, and gives them back; block keys gather beside, with the lengths that their files want.
 Equal ids at the same place in the base are skipped, nodes are visited once each (a crafted DAG does
-not explode), the stack holds a few nodes' children for each level, and every node is checked
+not explode), the stack holds a few nodes' children for each level and of visited nodes only their
+fingerprints are kept, so that memory stays flat over millions of them, and every node is checked
 against what its parent said of it, folders also for being split as `DirectoryBuilder` splits them.
 A walk belongs to one thread.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-
 from . import directories
 from .closure_items import Blocks, FolderItem, Held, IndexItem, Item, PartItem, RootItem
 from .content import NodeSource, block_count, load_index, top_level
 from .errors import Corrupt
+from .fingerprints import Fingerprints
 from .ids import ID_LENGTH, NULL, block_key
-from .nodes import FANOUT, BranchNode, Child, Entry, IndexNode, LeafNode, RootNode, decode
+from .nodes import FANOUT, BranchNode, Entry, IndexNode, LeafNode, RootNode, decode
+from .old_folder import OldFolder
 from .splitting import branch_fits, leaf_fits
 from .trees import load_root
 
@@ -31,7 +32,7 @@ class ClosureWalk:
     def __init__(self, source: NodeSource) -> None:
         self._source = source
         self._stack: list[tuple[bytes, Item]] = []
-        self._seen: set[bytes] = set()
+        self._seen = Fingerprints()
         self._taken: dict[bytes, Item] = {}
         """Nodes handed out and not yet given back."""
         self._blocks = Blocks([], [])
@@ -82,9 +83,7 @@ class ClosureWalk:
         return len(self._blocks.keys)
 
     def _push(self, identity: bytes, item: Item) -> None:
-        claim = identity + item.claim()
-        if claim not in self._seen:
-            self._seen.add(claim)
+        if self._seen.add(identity + item.claim()):
             self._stack.append((identity, item))
 
     def _visit_root(self, node: RootNode, item: RootItem) -> None:
@@ -95,7 +94,7 @@ class ClosureWalk:
         self._visit_entry(node.top, old, node.block_size)
 
     def _visit_folder(self, identity: bytes, node: LeafNode | BranchNode, item: FolderItem) -> None:
-        old = tuple(directories.leaves(self._source, item.old)) if item.old else ()
+        old = OldFolder(self._source, item.old) if item.old else None
         if isinstance(node, LeafNode):
             child = directories.leaf_child(list(node.entries), identity) if node.entries else None
             sums = (child.files, child.size) if child else (0, 0)
@@ -123,38 +122,37 @@ class ClosureWalk:
         _check(identity, good, fits)
 
     def _visit_children(
-        self, node: BranchNode, before: bytes, last: bool, old: tuple[Child, ...], block_size: int
+        self, node: BranchNode, before: bytes, last: bool, old: OldFolder | None, block_size: int
     ) -> None:
-        follows = dict(zip(old, _lasts(old), strict=True)) if node.height == 1 else {}
+        height = node.height - 1
+        held = old.between(height, before, node.children[-1].last) if old else {}
+        # The last node of the base may be cut anywhere: in the middle it is looked at.
+        cut = old.ending(height) if old else None
         for child in node.children:
             if child.last <= before:
                 raise Corrupt("directory children out of order")
             ends = last and child is node.children[-1]
-            held = follows.get(child)
-            # The last leaf of the base may be cut anywhere: in the middle it is looked at.
-            if held is None or held < before or not (ends or child != old[-1]):
-                part = PartItem(child, node.height - 1, before, ends, old, block_size)
-                self._push(child.node, part)
+            follows = held.get(child)
+            if follows is None or follows < before or (child == cut and not ends):
+                self._push(child.node, PartItem(child, height, before, ends, old, block_size))
             before = child.last
 
     def _visit_entries(
-        self, node: LeafNode, before: bytes, old: tuple[Child, ...], block_size: int
+        self, node: LeafNode, before: bytes, old: OldFolder | None, block_size: int
     ) -> None:
         known = self._old_entries(node, before, old)
         for entry in node.entries:
             self._visit_entry(entry, known.get(entry.name), block_size)
 
     def _old_entries(
-        self, node: LeafNode, before: bytes, old: tuple[Child, ...]
+        self, node: LeafNode, before: bytes, old: OldFolder | None
     ) -> dict[bytes, Entry]:
         """The entries of the base that can share a name with this leaf."""
-        if not old or not node.entries:
+        if old is None or not node.entries:
             return {}
-        low = bisect_right(old, before, key=lambda leaf: leaf.last)
-        high = bisect_left(old, node.entries[-1].name, key=lambda leaf: leaf.last) + 1
         return {
             entry.name: entry
-            for leaf in old[low:high]
+            for leaf in old.between(0, before, node.entries[-1].name)
             for entry in directories.load_leaf(self._source, leaf.node).entries
         }
 
@@ -255,11 +253,6 @@ def _check(identity: bytes, adds_up: bool, fits: bool) -> None:
         raise Corrupt(f"directory node {identity.hex()[:12]} does not add up")
     if not fits:
         raise Corrupt(f"directory node {identity.hex()[:12]} is split in a way of its own")
-
-
-def _lasts(leaves: tuple[Child, ...]) -> list[bytes]:
-    """For each leaf the last name before it."""
-    return [b"", *(leaf.last for leaf in leaves[:-1])][: len(leaves)]
 
 
 def _weight(entry: Entry) -> tuple[int, bytes, int, int]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .ids import NULL, Key, key_name
 from .nodes import FANOUT, Child
+from .old_folder import OldFolder
 
 
 class Blocks(NamedTuple):
@@ -40,13 +41,13 @@ class FolderItem(NamedTuple):
 
 class PartItem(NamedTuple):
     """A node of a split folder: what its parent says of it, the name before its first, whether it
-    is the last of its height, and the leaves of the folder in the base."""
+    is the last of its height, and the folder in the base."""
 
     child: Child
     height: int
     before: bytes
     last: bool
-    old: tuple[Child, ...]
+    old: OldFolder | None
     block_size: int
 
     def claim(self) -> bytes:

@@ -17,7 +17,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from .ignore import FILE_NAME, NO_RULES, IgnoreRules
 from .metadata import KINDS, XattrFilter, Xattrs, read_xattrs
@@ -214,8 +214,7 @@ class Walk:
 
     def _list(self, folder: LiveFolder) -> list[bytes]:
         """The names of a folder in byte order; its own rules come into force."""
-        names = [os.fsencode(name) for name in os.listdir(folder.descriptor)]
-        names.sort()
+        names = _names(folder.descriptor)
         if not folder.path and RESERVED in names:
             names.remove(RESERVED)
         if not folder.inside:
@@ -345,3 +344,13 @@ class Walk:
             self._report.remark(parent.path + name, "left empty: a mount point")
             slot.hollow = True
         return slot
+
+
+def _names(descriptor: int) -> list[bytes]:
+    """The names of an open folder in byte order. In place: of a million, two lists would be 120 MiB
+    at once."""
+    names: list[Any] = os.listdir(descriptor)
+    for place, name in enumerate(names):
+        names[place] = os.fsencode(name)
+    names.sort()
+    return names

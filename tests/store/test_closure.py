@@ -12,7 +12,7 @@ from walking import Walked, block, changed, index, large_file, numbered, root_of
 
 from treering.store.closure import ClosureWalk
 from treering.store.ids import NULL, block_id, block_key, node_key
-from treering.store.nodes import BranchNode, IndexNode, LeafNode, decode
+from treering.store.nodes import IndexNode, LeafNode, decode
 
 
 class Content(bytes):
@@ -95,18 +95,34 @@ def test_file_that_grew_or_shrank(before: int, after: int) -> None:
     assert len(extra) <= 1 + 256, "no more than one cut node's children again"
 
 
-def test_one_changed_entry_of_a_large_folder() -> None:
+@pytest.mark.parametrize("position", [0, 12_345, 19_999])
+def test_one_changed_entry_of_a_large_folder_costs_its_path(position: int) -> None:
     store = Memory()
     entries = numbered(20_000)
     base = root_of(store, store.put_folder(b"folder", entries))
-    entries[12_345] = changed(entries[12_345], content=block(-1))
+    entries[position] = changed(entries[position], content=block(-1))
     root = root_of(store, store.put_folder(b"folder", entries))
+    store.loaded.clear()
     found = walk(store, root, base)
+    read = len(store.loaded)
     missing = reachable(store, root) - reachable(store, base)
-    assert missing <= found.keys
+    assert found.keys == missing
     assert len(missing) <= 7
-    again = [decode(store.objects[key]) for key in found.keys - missing]
-    assert all(isinstance(node, BranchNode) for node in again), "no leaf of the base, no block"
+    assert len(set(store.loaded[:read])) <= 7, "of the base's folder, its path too"
+
+
+def test_a_large_folder_that_grew_and_shrank() -> None:
+    """What both have at the same place is not visited, whole branches at a time."""
+    store = Memory()
+    entries = numbered(30_000)
+    shorter = store.put_folder(b"folder", entries[:20_000])
+    longer = store.put_folder(b"folder", entries)
+    for old, new in ((shorter, longer), (longer, shorter)):
+        base, root = root_of(store, old), root_of(store, new)
+        found = walk(store, root, base)
+        missing = reachable(store, root) - reachable(store, base)
+        assert missing <= found.keys
+        assert len(found.keys - missing) <= 2, "the way to where the shorter one ends"
 
 
 def test_shared_nodes_are_visited_once() -> None:
