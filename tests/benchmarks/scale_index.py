@@ -1,8 +1,8 @@
 """The block index with up to 50 million synthetic objects, each step a process of its own.
 
 Packs of 125,000 random keys stand in a repository as files that are all hole but for header and
-footer. `treering fsck --rebuild-index` makes the index of them; then it is looked at, and takes 100
-packs more of 1,000 objects each, one by one, as commits of 64-KiB blocks do.
+footer. The index is made of them as `treering fsck --rebuild-index` does before it checks, and is
+looked at; then it takes 100 packs of 1,000 objects, one by one, as commits of 64-KiB blocks do.
 Usage of one step: scale_index.py STEP REPOSITORY OBJECTS.
 """
 
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from measure import run, sizes, treering
+from measure import run, sizes
 from scale_sheet import Sheet, amount
 
 from treering.store.block_index import BlockIndex
@@ -32,6 +32,7 @@ from treering.store.packfile import (
     encode_trailer,
     pack_file_name,
 )
+from treering.store.rebuild import rebuild_index
 from treering.store.repository import Repository
 
 IN_A_PACK: Final = 125_000
@@ -48,12 +49,10 @@ def measure_index(work: Path, size: str, objects: int) -> None:
     shutil.rmtree(path, ignore_errors=True)
     Repository.create(path)
     make_packs(path / "packs", objects)
-    sheet.add("fsck --rebuild-index", treering(path, "fsck", "--rebuild-index"))
-    sheet.say(f"index on disk: {amount(sizes(path)['index'])}")
     for name in STEPS:
         command = [sys.executable, __file__, name, str(path), str(objects)]
         sheet.add(name.replace("-", " "), run(command, stdout=None))
-    sheet.say(f"index on disk: {amount(sizes(path)['index'])}")
+        sheet.say(f"index on disk: {amount(sizes(path)['index'])}")
     shutil.rmtree(path)
 
 
@@ -83,8 +82,15 @@ def _timed(what: str, count: int, work: Callable[[], None]) -> None:
     print(f"    {what}: {count / seconds:,.0f} a second, {seconds / count * 1e6:.1f} us each")
 
 
-def look_up(index: BlockIndex, objects: int) -> None:
+def rebuild(path: Path, objects: int) -> None:
+    repository = Repository(path)
+    assert rebuild_index(repository) == (objects // IN_A_PACK, objects)
+    repository.close()
+
+
+def look_up(path: Path, objects: int) -> None:
     """Objects that are there and that are not: one by one, and in batches as commits ask."""
+    index = BlockIndex(path / "index")
     chance, packs = random.Random(1), objects // IN_A_PACK
     chosen = [chance.randrange(packs) for _ in range(8)]
     pool = [key for pack in chosen for key in keys_of(pack, IN_A_PACK)]
@@ -102,8 +108,9 @@ def _locate(index: BlockIndex, keys: list[Key], at_once: int) -> None:
         index.locate(keys[start : start + at_once])
 
 
-def add_small_packs(index: BlockIndex, objects: int) -> None:
+def add_small_packs(path: Path, _objects: int) -> None:
     """100 packs of 1,000 objects, each durable before the next."""
+    index = BlockIndex(path / "index")
     packs = [keys_of(-2 - number, MORE_OBJECTS) for number in range(MORE_PACKS)]
 
     def add() -> None:
@@ -113,8 +120,9 @@ def add_small_packs(index: BlockIndex, objects: int) -> None:
     _timed("added durably", MORE_PACKS * MORE_OBJECTS, add)
 
 
-def add_a_large_pack(index: BlockIndex, objects: int) -> None:
+def add_a_large_pack(path: Path, _objects: int) -> None:
     """A pack of as many tiny objects as one may hold."""
+    index = BlockIndex(path / "index")
     keys = keys_of(-1000, 1 << 17)
     entries = [FooterEntry(key, 1, 64, 9, 9) for key in keys]
     _timed("added durably", len(keys), lambda: _add(index, entries))
@@ -124,8 +132,9 @@ def _add(index: BlockIndex, entries: list[FooterEntry]) -> None:
     index.add_pack(b"%032d" % 1000, sorted(entries))
 
 
-Step = Callable[[BlockIndex, int], None]
+Step = Callable[[Path, int], None]
 STEPS: Final[dict[str, Step]] = {
+    "rebuild": rebuild,
     "look-up": look_up,
     "add-100-packs-of-1,000": add_small_packs,
     "add-a-pack-of-131,072": add_a_large_pack,
@@ -134,9 +143,7 @@ STEPS: Final[dict[str, Step]] = {
 
 def main() -> None:
     name, path, objects = sys.argv[1:]
-    index = BlockIndex(Path(path) / "index")
-    STEPS[name](index, int(objects))
-    index.close()
+    STEPS[name](Path(path), int(objects))
 
 
 if __name__ == "__main__":
