@@ -8,14 +8,13 @@ finalized refs so that a crash never leaves one there that was deleted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .durable import fsync_folder, replace_file
-from .errors import Corrupt
+from .git_objects import clean_text
 from .history_values import Person, RefUpdate
+from .state_file import StateFile
 
 if TYPE_CHECKING:
     from .repository import Repository
@@ -31,28 +30,25 @@ class Moves(NamedTuple):
     message: str
 
 
+_FILE: Final = StateFile(
+    FILE, "note of refs that move", Moves, "delete it, and look where the refs are"
+)
+
+
 def begin(history: Path, moves: Moves) -> None:
     """Note moves before the first of them is made."""
-    replace_file(history / FILE, json.dumps(moves).encode())
+    who = moves.who._replace(name=clean_text(moves.who.name), email=clean_text(moves.who.email))
+    _FILE.write(history, moves._replace(who=who))
 
 
 def unfinished(history: Path) -> Moves | None:
-    """What was noted and not ended."""
-    try:
-        content = (history / FILE).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        updates, who, message = json.loads(content)
-        return Moves([RefUpdate(*one) for one in updates], Person(*who), str(message))
-    except (ValueError, TypeError) as error:
-        raise Corrupt(f"{history / FILE} is damaged: {error}") from error
+    """What was noted and not ended. Corrupt."""
+    return _FILE.read(history)
 
 
 def end(history: Path) -> None:
     """Forget the note, durably."""
-    (history / FILE).unlink()
-    fsync_folder(history)
+    _FILE.remove(history)
 
 
 def move_refs(
@@ -65,6 +61,8 @@ def move_refs(
     try:
         repository.history.update_refs(updates, who, message)
     except BaseException:
+        if (repository.path / "history" / FILE).exists():
+            raise  # the next writer makes the rest, deletions included
         there = ((one.name, repository.history.ref(one.name)) for one in gone)
         repository.mark_finalized(RefUpdate(name, None, held) for name, held in there if held)
         raise

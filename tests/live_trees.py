@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from treering.store.repository import Repository
+from treering.tracker import restore_log
+
 PROGRAM = Path(sys.executable).parent / "treering"
 NOBODY = 65534
 SECOND = 10**9
@@ -334,3 +337,10 @@ def settle(top: Path, mtime_ns: int = 1_600_000_000 * SECOND) -> None:
         for name in (*folders, *names):
             touch(Path(folder, name), mtime_ns)
     touch(top, mtime_ns)
+
+
+def begin_restore(repository: Path, commit: str) -> None:
+    """As if a restore of all of a commit had been killed when it began."""
+    opened = Repository(repository)
+    restore_log.begin(opened, restore_log.Restore(commit, (), False))
+    opened.close()

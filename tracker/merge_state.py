@@ -15,7 +15,7 @@ from ..store.errors import Conflict
 from ..store.nodes import Entry
 from ..store.quoting import quote_path
 from ..store.repository import Repository
-from .state_file import StateFile
+from ..store.state_file import StateFile
 
 FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NAMED: Final = 5
@@ -52,23 +52,28 @@ class Merging(NamedTuple):
     equal: tuple[bytes, ...] = ()
 
 
-_FILE: Final = StateFile("merge", "state of the merge", Merging)
+_FILE: Final = StateFile(
+    "merge",
+    "state of the merge",
+    Merging,
+    "delete it: what is in the tree stays as it is, and the merge can be made again",
+)
 
 
 def write(repository: Repository, merging: Merging) -> None:
     """Note durably that a merge is under way, and how it stands."""
-    _FILE.write(repository, merging)
+    _FILE.write(repository.path / "tracker", merging)
 
 
 def end(repository: Repository) -> None:
     """No merge is under way any more."""
-    _FILE.remove(repository)
+    _FILE.remove(repository.path / "tracker")
 
 
 def pending(repository: Repository) -> Merging | None:
     """The merge that is under way. A crash may leave the file of one that is committed: that is
     none."""
-    found = _FILE.read(repository)
+    found = _FILE.read(repository.path / "tracker")
     return None if found is None or is_committed(repository, found) else found
 
 
@@ -83,7 +88,7 @@ def is_committed(repository: Repository, merging: Merging) -> bool:
 def forget_committed(repository: Repository) -> None:
     """Delete what a crash has left of a merge after its commit: once HEAD moves on, that would
     count as under way again. The commit lock is held."""
-    found = _FILE.read(repository)
+    found = _FILE.read(repository.path / "tracker")
     if found is not None and is_committed(repository, found):
         end(repository)
 

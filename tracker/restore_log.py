@@ -17,11 +17,11 @@ from typing import Final, NamedTuple
 from ..store.errors import Conflict
 from ..store.quoting import quote_path
 from ..store.repository import Repository
+from ..store.state_file import StateFile
 from ..store.trees import short_name
 from .merge_state import Merging
 from .restore_plan import Earlier
 from .scope import Relation, Scope
-from .state_file import StateFile
 
 NAMED: Final = 5
 """So many paths are spelled out in a message."""
@@ -74,22 +74,27 @@ class Restore(NamedTuple):
         return self._replace(failed=()) == other._replace(failed=())
 
 
-_FILE: Final = StateFile("restore", "restore log", Restore)
+_FILE: Final = StateFile(
+    "restore",
+    "restore log",
+    Restore,
+    "delete it, and look with treering status: the tree may be between two commits",
+)
 
 
 def begin(repository: Repository, restore: Restore) -> None:
     """Note durably that a restore starts."""
-    _FILE.write(repository, restore)
+    _FILE.write(repository.path / "tracker", restore)
 
 
 def end(repository: Repository) -> None:
     """The restore is done."""
-    _FILE.remove(repository)
+    _FILE.remove(repository.path / "tracker")
 
 
 def pending(repository: Repository) -> Restore | None:
     """The restore that was interrupted, if one was."""
-    return _FILE.read(repository)
+    return _FILE.read(repository.path / "tracker")
 
 
 def command(restore: Restore) -> str:

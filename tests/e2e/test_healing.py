@@ -5,11 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import msgspec
 import pytest
-from live_trees import NobodyWork, Work, settle
-
-from treering.tracker import restore_log
+from live_trees import NobodyWork, Work, begin_restore, settle
 
 
 def backup(work: Work, tmp_path: Path) -> Work:
@@ -69,10 +66,7 @@ def test_restoring_a_file_does_not_forget_an_interrupted_restore(work: Work) -> 
     work.write("a", "22")
     work.commit()
     repository = work.top / ".treering"
-    (repository / "tracker").mkdir(exist_ok=True)
-    pending = restore_log.Restore(first, (), False)
-    content = b"treering restore 1\n" + msgspec.msgpack.encode(pending)
-    (repository / "tracker" / "restore").write_bytes(content)
+    begin_restore(repository, first)
     assert "interrupted" in work("restore", "b", code=11).err
     work("commit", "-m", "x", code=11)
     assert work("status", "--json").json["interrupted_restore"] == first

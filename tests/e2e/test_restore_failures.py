@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
-from live_trees import Work, build, fingerprint
+from live_trees import Work, begin_restore, build, fingerprint
 
 BLOCK = 65536
 BACK = ("restore", "--source", "HEAD~1", "--force")
@@ -221,10 +220,8 @@ def test_what_may_not_be_replaced_stays(two: Work) -> None:
 def test_an_interrupted_restore_is_not_held_up_by_what_may_not_be_written(two: Work) -> None:
     """Nobody knows what the killed one had written, but this file it could not write either."""
     first = two("log", "--json", "HEAD~1").json[0]["commit"]
-    content = b"treering restore 1\n" + msgspec.msgpack.encode((first, (), False))
     with immutable(two.top / "big"):
-        (two.top / ".treering" / "tracker").mkdir(exist_ok=True)
-        (two.top / ".treering" / "tracker" / "restore").write_bytes(content)
+        begin_restore(two.top / ".treering", first)
         assert "interrupted" in assert_refused(two)
         two("restore", "--source", "HEAD~1", code=3)
         two.commit("goes on")
@@ -233,9 +230,7 @@ def test_an_interrupted_restore_is_not_held_up_by_what_may_not_be_written(two: W
 
 def test_an_interrupted_restore_that_fails_at_a_file_doubts_it(two: Work) -> None:
     first = two("log", "--json", "HEAD~1").json[0]["commit"]
-    content = b"treering restore 1\n" + msgspec.msgpack.encode((first, (), False))
-    (two.top / ".treering" / "tracker").mkdir(exist_ok=True)
-    (two.top / ".treering" / "tracker" / "restore").write_bytes(content)
+    begin_restore(two.top / ".treering", first)
     failing(two, "big", "error=EIO:when=1+")(*BACK, code=3)
     assert "failed at big" in assert_refused(two)
 

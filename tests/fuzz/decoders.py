@@ -12,6 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,18 +156,17 @@ def marks(data: bytes) -> None:
 
 
 def state_files(data: bytes) -> None:
-    """The restore log, the state of a merge, the note of refs that move: and what is said of
-    them."""
+    """The restore log, the state of a merge, the note of refs that move, each with its right sum:
+    and what is said of them."""
     (scratch() / "tracker").mkdir(exist_ok=True)
     repository: Any = SimpleNamespace(path=scratch(), history=SimpleNamespace(head=lambda: None))
-    for name, read in (
-        ("restore", _restore_log),
-        ("merge", _merge_state),
+    for path, read in (
+        ("tracker/restore", _restore_log),
+        ("tracker/merge", _merge_state),
         ("moving", lambda _repository: ref_moves.unfinished(scratch())),
     ):
-        magic = b"" if name == "moving" else f"treering {name} 1\n".encode()
-        folder = "" if name == "moving" else "tracker/"
-        _file(folder + name, magic + data)
+        magic = f"treering {Path(path).name} 2\n".encode()
+        _file(path, magic + blake3(data).digest() + data)
         try:
             read(repository)
         except ALLOWED:
@@ -184,7 +184,8 @@ def _restore_log(repository: Repository) -> None:
 def _merge_state(repository: Repository) -> None:
     found = merge_state.pending(repository)
     if found is not None:
-        merge_state.unsettled(found, scratch() / "tracker")
+        with suppress(ValueError):  # a path with NUL in it: with the right sum, we wrote it
+            merge_state.unsettled(found, scratch() / "tracker")
 
 
 def settings(data: bytes) -> None:

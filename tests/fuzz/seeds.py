@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +20,7 @@ from treering.store.history import HistoryObject, RefUpdate
 from treering.store.ids import NULL, Key, Kind, block_id, block_key
 from treering.store.nodes import Entry, EntryKind, Extras, LeafNode, encode
 from treering.store.packfile import FILE_HEADER, FOOTER_ENTRY, TRAILER, Record
+from treering.store.ref_moves import Moves
 from treering.store.remotes.base import Description
 from treering.store.remotes.frames import LENGTH
 from treering.store.repository import Repository
@@ -116,8 +116,8 @@ class Seeds:
         move = Move("merge", NULL, NULL, MAIN, ("merge", "b"), ("x",), (b"e",), (b"f",), merging)
         restores = [Restore("3" * 40, (b"a", b"-b"), True, (b"c",))]
         restores += [Restore("3" * 40, (), False, (), move)]
-        moving = [[[MAIN, None, "1" * 40, False]], list(WHO), "push"]
-        return [packed(merging), *map(packed, restores), json.dumps(moving).encode()]
+        moving = Moves([RefUpdate(MAIN, None, "1" * 40)], WHO, "push")
+        return [packed(merging), *map(packed, restores), packed(moving)]
 
     def settings(self) -> Iterator[bytes]:
         with TemporaryDirectory() as folder:
