@@ -7,7 +7,7 @@ the rest to the next writer. Used under the history's lock only, by `History`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pygit2
@@ -73,24 +73,30 @@ class RefWriter:
             self._make_all(updates, who, message)
 
     def _make_all(self, updates: Sequence[RefUpdate], who: Person, message: str) -> None:
-        done: list[RefUpdate] = []
         together = len(updates) > 1
         if together:
             ref_moves.begin(self._path, ref_moves.Moves(list(updates), who, message))
         try:
             for update in sorted(updates, key=lambda update: update.new is not None):
                 self.move(update, who, message)
-                done.append(update)
         except (OSError, pygit2.GitError, TreeringError):
-            for name, old, new, _ in reversed(done):
-                with suppress(OSError, pygit2.GitError, TreeringError):
-                    self.move(RefUpdate(name, new, old), who, "taken back")
-            if together:
+            if self._taken_back(updates, who) and together:
                 ref_moves.end(self._path)
             raise
         # Ctrl-C, like a kill, leaves the note: the next writer makes the rest.
         if together:
             ref_moves.end(self._path)
+
+    def _taken_back(self, updates: Sequence[RefUpdate], who: Person) -> bool:
+        """Whether all refs are where they were: one may have moved though its fsync failed. If the
+        disk refuses this as well, the note stays, and the next writer makes the rest."""
+        try:
+            for name, old, new, _ in sorted(updates, key=lambda update: update.new is None):
+                if self.held(name) == new != old:
+                    self.move(RefUpdate(name, new, old), who, "taken back")
+        except (OSError, pygit2.GitError, TreeringError):
+            return False
+        return True
 
     def finish(self) -> None:
         """Make the rest of the moves that a killed process had begun."""
