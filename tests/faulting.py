@@ -21,6 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,15 @@ WRITING += ["fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat"
 WRITING += ["mkdirat", "link", "linkat", "symlinkat", "mknodat"]
 METADATA = ["fchmod", "fchmodat", "fchown", "fchownat", "utimensat"]
 """What a restore changes beside content."""
+
+KILL = "signal=SIGKILL"
+FULL = "error=ENOSPC+"
+FAULTS = (KILL, "error=EIO", "error=ENOSPC", FULL)
+"""What may happen at a point: the process dies; the disk refuses once, or from then on."""
+
+STRACE = ["strace", "-f", "-qq"]
+QUICK = "--seccomp-bpf"
+"""Only calls that are traced stop the process: half the time of a command. No signal arrives."""
 
 COMMIT = ["commit", "-m", "second"]
 RESTORE = ["restore", "--source", "HEAD~1", "--delete"]
@@ -170,6 +180,11 @@ def first_commit(top: Path, *options: str) -> None:
     succeed(top, "commit", "-m", "first")
 
 
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """A whole command: treering's, or another one that begins with its path."""
+    return [*([] if arguments[0].startswith("/") else [TREERING]), *arguments]
+
+
 # -- points --------------------------------------------------------------------------------------
 
 
@@ -180,8 +195,8 @@ def trace(
     below `folder`."""
     log = folder / "strace.log"
     names = ",".join(f"?{name}" for name in calls)
-    command = ["strace", "-f", "-qq", "-y", "-o", str(log), "-e", f"trace={names}"]
-    done = run([*command, TREERING, *arguments], cwd)
+    command = [*STRACE, QUICK, "-y", "-o", str(log), "-e", f"trace={names}"]
+    done = run([*command, *spelled(arguments)], cwd)
     assert done.code == code, done
     by_path: Counter[tuple[str, str, str]] = Counter()
     by_thread: Counter[tuple[str, str]] = Counter()
@@ -205,10 +220,23 @@ def trace(
     return list(points)
 
 
+_points: dict[tuple[str, ...], list[Point]] = {}
+"""Of commands that were traced already: each kind of fault has the same."""
+
+
 def points_of(
     template: Path, arguments: Sequence[str], calls: Iterable[str], code: int = 0
 ) -> list[Point]:
     """The points of a command in the tree of a case."""
+    key = (str(template), *arguments, "", *calls)
+    if key not in _points:
+        _points[key] = _traced(template, arguments, calls, code)
+    return _points[key]
+
+
+def _traced(
+    template: Path, arguments: Sequence[str], calls: Iterable[str], code: int
+) -> list[Point]:
     folder = template.with_name("traced")
     copy(template, folder)
     repoint(folder)
@@ -232,8 +260,12 @@ def inject(point: Point, what: str, folder: Path, arguments: Sequence[str], cwd:
     number = f"{point.number}+" if what.endswith("+") else str(point.number)
     rule = f"inject={point.call}:{what.rstrip('+')}:when={number}"
     log = folder / "strace.log"
-    command = ["strace", "-f", "-qq", "-o", str(log), *only, "-e", f"trace={point.call}"]
-    return run([*command, "-e", rule, TREERING, *arguments], cwd)
+    quick = [] if what == KILL else [QUICK]
+    command = [*STRACE, *quick, "-o", str(log), *only, "-e", f"trace={point.call}"]
+    done = run([*command, "-e", rule, *spelled(arguments)], cwd)
+    if was_injected(folder):
+        (folder / "met").touch()
+    return done
 
 
 def was_injected(folder: Path) -> bool:
@@ -242,10 +274,17 @@ def was_injected(folder: Path) -> bool:
     return "(INJECTED)" in log or "killed by SIGKILL" in log
 
 
-def some_or_all(count: int) -> pytest.MarkDecorator:
-    """Parametrizes `count`: so many points in the normal run, every one in the long run."""
-    every = pytest.param(0, marks=[pytest.mark.long, pytest.mark.timeout(3600)], id="every")
-    return pytest.mark.parametrize("count", [pytest.param(count, id="some"), every])
+def faults(kills: int, errors: int) -> pytest.MarkDecorator:
+    """Parametrizes `what` and `count`: so many points for each kind of fault in the normal run,
+    every one in the long run."""
+    every = [pytest.mark.long, pytest.mark.timeout(7200)]
+    found = []
+    for what in FAULTS:
+        count = kills if what == KILL else errors
+        name = what.partition("=")[2]
+        found.append(pytest.param(what, count, id=f"{name}-some"))
+        found.append(pytest.param(what, 0, id=f"{name}-every", marks=every))
+    return pytest.mark.parametrize(("what", "count"), found)
 
 
 def message_was_hit(folder: Path) -> bool:
@@ -273,7 +312,9 @@ def sample(points: Sequence[Point], count: int) -> list[Point]:
 def each_point(
     points: Sequence[Point], template: Path, work: Path, case: Callable[[Point, Path], None]
 ) -> None:
-    """Run `case` for each point on its own copy of `template`, some at a time."""
+    """Run `case` for each point on its own copy of `template`, some at a time. Most points must be
+    met: which thread makes the n-th call is not the same each time."""
+    met = []
 
     def one(item: tuple[int, Point]) -> str | None:
         number, point = item
@@ -285,25 +326,41 @@ def each_point(
             return f"{point}: {error} (see {folder})"
         except subprocess.TimeoutExpired as error:
             return f"{point}: hangs: {error} (see {folder})"
+        met.append((folder / "met").exists())
         shutil.rmtree(folder)
         return None
 
     work.mkdir(exist_ok=True)
     failed = [text for text in _POOL.map(one, enumerate(points)) if text]
     assert not failed, f"{len(failed)} of {len(points)} points:\n" + "\n\n".join(failed[:10])
+    print(f"met {sum(met)} of {len(points)} points")
+    assert sum(met) > len(points) // 2, "the faults did not happen"
 
 
-def kill_each(
+Case = Callable[[str, Point, Path], None]
+"""Run a command with a fault at a point, in a folder, and look at what came of it."""
+
+
+def fault_each(
     template: Path,
     arguments: Sequence[str],
+    what: str,
     count: int,
     work: Path,
-    case: Callable[[Point, Path], None],
+    case: Case,
+    *,
     calls: Sequence[str] = WRITING,
+    code: int = 0,
+    below: str = "",
 ) -> None:
-    """Run `case`, which kills a command, at some of the command's points, or all for 0."""
-    points = points_of(template, arguments, calls)
-    each_point(sample(points, count), template, work / "cases", case)
+    """Run `case` at some of the points of a command, below a path, or at all for 0. `code` is what
+    the command ends with where nothing goes wrong."""
+    points = points_of(template, arguments, calls, code)
+    points = [point for point in points if point.path.startswith(below)]
+    if what == FULL:  # a fault that stays must not hit the write that reports it
+        points = [point for point in points if point.call != "write" or point.path]
+    print(f"{what}: {len(points)} points")
+    each_point(sample(points, count), template, work / "cases", partial(case, what))
 
 
 _POOL = ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1)
@@ -326,6 +383,19 @@ def commits(top: Path, revision: str = "HEAD") -> list[str]:
 def check_whole(top: Path) -> None:
     """fsck has nothing to say."""
     succeed(top, "fsck", "--read-data")
+
+
+def check_end(what: str, done: Done, folder: Path, *codes: int) -> None:
+    """A command that a fault has met was killed, or ended as it should (with 0, or one of
+    `codes`), or failed and said why."""
+    if done.code in (0, *codes):
+        assert "Traceback" not in done.err, done
+    elif what == KILL:
+        assert done.code == -9, done
+    else:
+        assert done.code == 1, done
+        if not message_was_hit(folder):
+            check_error(done)
 
 
 def check_error(done: Done) -> None:

@@ -1,25 +1,27 @@
-"""kill -9 at any system call of a merge, and of giving one up: it can be finished, it can be taken
-back, and what is not committed is there in both cases."""
+"""A merge, and giving one up, killed or refused by the disk at any system call that changes
+something: it can be finished, it can be taken back, and what is not committed is there in both
+cases."""
 
 from __future__ import annotations
 
 import zlib
 from pathlib import Path
 
+import pytest
 from fault_trees import edit, read_tree, write
 from faulting import (
+    KILL,
     METADATA,
     WRITING,
     Point,
+    check_end,
     check_next_commit,
     check_whole,
     commits,
     copy,
-    each_point,
+    fault_each,
+    faults,
     inject,
-    points_of,
-    sample,
-    some_or_all,
     succeed,
     treering,
 )
@@ -45,14 +47,14 @@ def prepare(template: Path, folder: Path, *, clash: bool) -> Path:
     return folder
 
 
-def kill_clean_merge(point: Point, folder: Path) -> None:
+def merge_at(what: str, point: Point, folder: Path) -> None:
     top = folder / "tree"
     before, history = read_tree(top), commits(top)
     copy(top, folder / "wanted")
     succeed(folder / "wanted", *MERGE)
     wanted = read_tree(folder / "wanted")
-    done = inject(point, "signal=SIGKILL", folder, MERGE, top)
-    assert done.code in (0, -9), done
+    done = inject(point, what, folder, MERGE, top)
+    check_end(what, done, folder)
     check_whole(top)
     if (top / ".treering" / "tracker" / "restore").exists():
         refused = treering(top, "commit", "-m", "must not be")
@@ -71,21 +73,24 @@ def kill_clean_merge(point: Point, folder: Path) -> None:
     check_next_commit(top, folder / "out")
 
 
-@some_or_all(8)
-def test_a_killed_merge_is_finished_or_taken_back(
-    two_commits: Path, tmp_path: Path, count: int
-) -> None:
-    template = prepare(two_commits, tmp_path / "template", clash=False)
-    points = points_of(template, MERGE, [*WRITING, *METADATA])
-    each_point(sample(points, count), template, tmp_path / "cases", kill_clean_merge)
+@pytest.fixture(scope="module")
+def clean(two_commits: Path) -> Path:
+    return prepare(two_commits, two_commits.with_name("clean"), clash=False)
 
 
-def kill_clash(point: Point, folder: Path) -> None:
-    """A merge with a conflict, and then giving it up, both killed at the same point."""
+@faults(3, 1)
+def test_a_merge(clean: Path, tmp_path: Path, what: str, count: int) -> None:
+    calls = [*WRITING, *METADATA]
+    fault_each(clean, MERGE, what, count, tmp_path, merge_at, calls=calls)
+
+
+def clash_at(what: str, point: Point, folder: Path) -> None:
+    """A merge with a conflict, and then giving it up, both with the same fault."""
     top = folder / "tree"
     before, history = read_tree(top), commits(top)
-    done = inject(point, "signal=SIGKILL", folder, MERGE, top)
-    assert done.code in (11, -9), done
+    done = inject(point, what, folder, MERGE, top)
+    check_end(what, done, folder, 11)
+    assert done.code != 0
     check_whole(top)
     assert commits(top) == history
     if (top / ".treering" / "tracker" / "restore").exists():
@@ -96,7 +101,7 @@ def kill_clash(point: Point, folder: Path) -> None:
     assert (top / "many" / "003~night").read_bytes() == b"of the night"
     assert (top / "many" / "003").read_bytes() == b"replaced"
     assert treering(top, "commit", "-m", "must not be").code == 11
-    assert inject(point, "signal=SIGKILL", folder, ABORT, top).code in (0, -9)
+    check_end(what, inject(point, what, folder, ABORT, top), folder)
     if treering(top, *ABORT).code == 2:  # it had come to its end
         assert "Merging" not in succeed(top, "status").out
     assert read_tree(top) == before
@@ -104,13 +109,15 @@ def kill_clash(point: Point, folder: Path) -> None:
     check_next_commit(top, folder / "out")
 
 
-@some_or_all(8)
-def test_a_killed_conflict_is_left_or_given_up(
-    two_commits: Path, tmp_path: Path, count: int
-) -> None:
-    template = prepare(two_commits, tmp_path / "template", clash=True)
-    points = points_of(template, MERGE, [*WRITING, *METADATA], code=11)
-    each_point(sample(points, count), template, tmp_path / "cases", kill_clash)
+@pytest.fixture(scope="module")
+def clash(two_commits: Path) -> Path:
+    return prepare(two_commits, two_commits.with_name("clash"), clash=True)
+
+
+@faults(3, 1)
+def test_a_merge_with_a_conflict(clash: Path, tmp_path: Path, what: str, count: int) -> None:
+    calls = [*WRITING, *METADATA]
+    fault_each(clash, MERGE, what, count, tmp_path, clash_at, calls=calls, code=11)
 
 
 def test_a_merge_that_was_killed_after_its_commit_does_not_come_back(
@@ -122,7 +129,7 @@ def test_a_merge_that_was_killed_after_its_commit_does_not_come_back(
     succeed(top, "merge", "--theirs")
     state = top / ".treering" / "tracker" / "merge"
     point = Point("unlink", 1, str(state.relative_to(folder)))
-    assert inject(point, "signal=SIGKILL", folder, ["merge", "--continue"], top).code == -9
+    assert inject(point, KILL, folder, ["merge", "--continue"], top).code == -9
     assert state.exists() and len(commits(top)) == 4
     write(top / "after", b"the merge")
     succeed(top, "commit", "-m", "after")
@@ -134,14 +141,14 @@ def test_what_is_said_of_merges_that_were_interrupted(two_commits: Path, tmp_pat
     folder = prepare(two_commits, tmp_path / "case", clash=True)
     top = folder / "tree"
     point = Point("syncfs", 1)
-    assert inject(point, "signal=SIGKILL", folder, MERGE, top).code == -9
+    assert inject(point, KILL, folder, MERGE, top).code == -9
     for command in (["merge"], ["merge", "--theirs"], ["merge", "--ours", "many/003"]):
         assert "was interrupted" in treering(top, *command).err
     went_on = treering(top, "merge", "--json", "--continue")
     (left,) = went_on.json()["conflicts"]
     assert went_on.code == 11 and left["path"] == "many/003"
     assert "a merge of 'night' is not finished" in treering(top, "merge").err
-    assert inject(point, "signal=SIGKILL", folder, ABORT, top).code == -9
+    assert inject(point, KILL, folder, ABORT, top).code == -9
     told = succeed(top, "status").out
     assert "A merge abort of " in told and "(finish it with: treering merge --abort)" in told
     assert "go back" not in told and "settled" not in told

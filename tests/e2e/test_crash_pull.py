@@ -1,24 +1,26 @@
-"""kill -9 at any system call of a pull: the same pull finishes it, going back undoes it, and what
-is not committed is there in both cases."""
+"""A pull, killed or refused by the disk at any system call that changes something: the same pull
+finishes it, going back undoes it, and what is not committed is there in both cases."""
 
 from __future__ import annotations
 
 import zlib
 from pathlib import Path
 
+import pytest
 from fault_trees import edit, read_tree
 from faulting import (
     METADATA,
     WRITING,
     Point,
+    check_end,
     check_next_commit,
     check_whole,
     commits,
     copy,
+    fault_each,
+    faults,
     inject,
-    kill_each,
     repoint,
-    some_or_all,
     succeed,
     treering,
 )
@@ -37,15 +39,15 @@ def prepare(one: Path, two: Path, folder: Path) -> Path:
     return folder
 
 
-def kill_pull(point: Point, folder: Path) -> None:
+def pull_at(what: str, point: Point, folder: Path) -> None:
     repoint(folder)
     top = folder / "tree"
     before = read_tree(top)
     copy(top, folder / "whole")
     succeed(folder / "whole", *PULL)
     wanted, history = read_tree(folder / "whole"), commits(folder / "whole")
-    done = inject(point, "signal=SIGKILL", folder, PULL, top)
-    assert done.code in (0, -9), done
+    done = inject(point, what, folder, PULL, top)
+    check_end(what, done, folder)
     check_whole(top)
     pending = (top / ".treering" / "tracker" / "restore").exists()
     if pending:
@@ -62,9 +64,12 @@ def kill_pull(point: Point, folder: Path) -> None:
     check_next_commit(top, folder / "out")
 
 
-@some_or_all(12)
-def test_a_killed_pull_is_finished_or_undone(
-    one_commit: Path, two_commits: Path, tmp_path: Path, count: int
-) -> None:
-    template = prepare(one_commit, two_commits, tmp_path / "template")
-    kill_each(template, PULL, count, tmp_path, kill_pull, [*WRITING, *METADATA])
+@pytest.fixture(scope="module")
+def behind(one_commit: Path, two_commits: Path) -> Path:
+    return prepare(one_commit, two_commits, two_commits.with_name("pulling"))
+
+
+@faults(3, 1)
+def test_a_pull(behind: Path, tmp_path: Path, what: str, count: int) -> None:
+    calls = [*WRITING, *METADATA]
+    fault_each(behind, PULL, what, count, tmp_path, pull_at, calls=calls)
