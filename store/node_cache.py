@@ -20,6 +20,10 @@ from .packfile import RECORD_HEADER, RECORD_MAGIC, Record
 
 PLAIN_BYTES: Final = 16 << 20
 AHEAD_BYTES: Final = 4 << 20
+PLAIN_EACH: Final = 320
+RECORD_EACH: Final = 480
+"""What a node takes beside its bytes: its id, the objects around it, its place in the table. Index
+nodes of short files are so small that this is most of it."""
 
 
 class NodeCache:
@@ -43,17 +47,17 @@ class NodeCache:
         with self._lock:
             if identity not in self._plain:
                 self._plain[identity] = plain
-                self._plain_size += len(plain)
+                self._plain_size += len(plain) + PLAIN_EACH
             while self._plain_size > PLAIN_BYTES:
                 _, dropped = self._plain.popitem(last=False)
-                self._plain_size -= len(dropped)
+                self._plain_size -= len(dropped) + PLAIN_EACH
 
     def take_record(self, identity: bytes) -> Record | None:
         """The record of a node, which is dropped: verified, it comes back through `keep`."""
         with self._lock:
             record = self._ahead.pop(identity, None)
             if record is not None:
-                self._ahead_size -= len(record.payload)
+                self._ahead_size -= len(record.payload) + RECORD_EACH
             return record
 
     def keep_records(self, records: Iterable[Record]) -> None:
@@ -62,10 +66,10 @@ class NodeCache:
                 identity = record.key[1:]
                 if identity not in self._ahead and identity not in self._plain:
                     self._ahead[identity] = record
-                    self._ahead_size += len(record.payload)
+                    self._ahead_size += len(record.payload) + RECORD_EACH
             while self._ahead_size > AHEAD_BYTES:
                 _, dropped = self._ahead.popitem(last=False)
-                self._ahead_size -= len(dropped.payload)
+                self._ahead_size -= len(dropped.payload) + RECORD_EACH
 
 
 Placed = tuple[int, Record]
