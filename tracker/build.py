@@ -53,6 +53,7 @@ from .unrestored import Unrestored
 
 MAX_UNREDEEMED: Final = 4096
 MAX_QUEUED: Final = 512
+MAX_ROWS: Final = 256
 MAX_SAME_INODE: Final = 4096
 
 
@@ -147,8 +148,16 @@ class TreeBuilder:
                 self._redeem(group)
             case Group():
                 self._group(self._frames[-1], event)
+                self._put_early(self._frames[-1])
             case Closed(folder):
                 self._close(self._frames.pop())
+
+    def _put_early(self, frame: Frame) -> None:
+        """Of a large folder, whose rows are not to gather in memory. Not on the way to a scope:
+        there it may turn out that no row is whole."""
+        if len(frame.rows) >= MAX_ROWS and frame.live.inside:
+            self._context.state.put_some(frame.live.info.st_ino, frame.before, frame.rows)
+            frame.rows = []
 
     def _names_before(self, path: bytes) -> list[bytes]:
         """The names that HEAD has in a folder."""
@@ -345,7 +354,9 @@ class TreeBuilder:
         entry = self._folder_entry(frame, folder)
         self._owner(entry)
         if frame.complete:
-            self._context.state.put(live.info.st_ino, live.parts, frame.parts)
+            state = self._context.state
+            state.put_some(live.info.st_ino, frame.before, frame.rows)
+            state.end_folder(live.info.st_ino, frame.before, fresh=not live.rows)
         self._entries[live] = entry, folder_signature(entry)
         live.close()
 

@@ -31,7 +31,7 @@ from .placing import apply_metadata, is_foreign, open_own_folder, rules_in
 from .restore_entries import EntryRestorer, Frame, signature_of
 from .restore_plan import Action, Options, Result
 from .scan import FOLDER_FLAGS, RESERVED
-from .scan_state import CLEAN, RACY, UNKNOWN, Part, ScanState, folder_signature
+from .scan_state import CLEAN, RACY, UNKNOWN, Part, ScanState, folder_signature, parts_of, row_of
 from .scope import Relation
 from .unrestored import Unrestored
 
@@ -113,9 +113,9 @@ class Restorer:
         frame = Frame(path, entry, descriptor, inside, fresh, rules, leaves, [], parent)
         if descriptor >= 0 and self._state is not None:
             # Of a fresh folder, too: the number may have been that of one that was deleted.
-            frame.old = self._state.parts(os.fstat(descriptor).st_ino)
+            frame.old = self._state.rows(os.fstat(descriptor).st_ino)
         if descriptor >= 0 and not fresh:
-            for part in frame.old:
+            for part in parts_of(frame.old):
                 for position, name in enumerate(part.names):
                     frame.known[name] = part, position
             frame.rules = rules_in(frame.rules, descriptor, path)
@@ -151,18 +151,17 @@ class Restorer:
 
         def make() -> None:
             flags = bytes(RACY if item == UNKNOWN else CLEAN for item in signatures)
-            frame.new.append(
-                Part(
-                    leaf.node,
-                    leaf.files,
-                    leaf.size,
-                    not directories.closed_by_rule(entries),
-                    any(entry.more.group for entry in entries),
-                    [entry.name for entry in entries],
-                    b"".join(signatures),
-                    flags if any(flags) else b"",
-                )
+            part = Part(
+                leaf.node,
+                leaf.files,
+                leaf.size,
+                not directories.closed_by_rule(entries),
+                any(entry.more.group for entry in entries),
+                [entry.name for entry in entries],
+                b"".join(signatures),
+                flags if any(flags) else b"",
             )
+            frame.new.append(row_of(part))
 
         self._entries.queue.step(make)
 

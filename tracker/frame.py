@@ -8,7 +8,7 @@ from ..store.directories import DirectoryBuilder
 from ..store.nodes import Child, Entry
 from ..store.object_writer import ObjectWriter
 from .scan import LiveFolder
-from .scan_state import Part
+from .scan_state import Part, Row, row_of
 
 
 class Frame:
@@ -18,7 +18,8 @@ class Frame:
         self.live = live
         self.signed: deque[tuple[bytes, bytes, int, bool]] = deque()
         self.reused: dict[bytes, Part] = {}
-        self.parts: list[Part] = []
+        self.rows: list[Row] = []
+        self.before = dict(live.rows)
         self.complete = True
         self.builder = DirectoryBuilder(writer.put_node, self._on_leaf)
 
@@ -30,7 +31,7 @@ class Frame:
         """Cut the state's row for a leaf from what was signed for its entries."""
         whole = self.reused.pop(child.node, None)
         if whole is not None:
-            self.parts.append(whole)
+            self.rows.append(row_of(whole))
             return
         rows = [self.signed.popleft() for _ in range(child.entries)]
         flags = bytes(row[2] for row in rows)
@@ -44,4 +45,4 @@ class Frame:
             b"".join(row[1] for row in rows),
             flags if any(flags) else b"",
         )
-        self.parts.append(part)
+        self.rows.append(row_of(part))

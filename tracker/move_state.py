@@ -21,6 +21,7 @@ from .scan_state import (
     Part,
     ScanState,
     folder_signature,
+    row_of,
 )
 
 
@@ -54,7 +55,7 @@ class FolderState:
             gone += [row for row in rows if row.names[-1] <= leaf.last and row not in gone]
             made.append(self._row(leaf, entries, rows, signatures))
         if made or gone:
-            self._state.put(self._inode, gone, made)
+            self._state.put(self._inode, [*map(row_of, gone)], map(row_of, made))
 
     def _row(
         self, leaf: Child, entries: list[Entry], rows: list[Part], signatures: list[bytes]

@@ -26,7 +26,7 @@ from .metadata import KINDS, XattrFilter, at, read_xattrs
 from .placing import REFUSED, apply_metadata, make_link, make_special, remove
 from .restore_plan import Action, Options, Result, What
 from .restore_queue import Place, RestoreQueue
-from .scan_state import CLEAN, UNKNOWN, Part, file_signature
+from .scan_state import CLEAN, UNKNOWN, Part, Row, file_signature
 from .snapshot import xattr_filter
 from .unrestored import Note, Unrestored
 
@@ -44,10 +44,10 @@ class Frame:
     fresh: bool
     rules: IgnoreRules
     leaves: Iterator[Child]
-    old: list[Part]
+    old: list[Row]
     parent: Frame | None = None
     known: dict[bytes, tuple[Part, int]] = field(default_factory=dict)
-    new: list[Part] = field(default_factory=list)
+    new: list[Row] = field(default_factory=list)
     names: set[bytes] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     position: int = 0

@@ -22,7 +22,7 @@ from typing import Any, Final
 from .ignore import FILE_NAME, NO_RULES, IgnoreRules
 from .metadata import KINDS, XattrFilter, Xattrs, read_xattrs
 from .report import Report
-from .scan_state import CLEAN, Part, ScanState, file_signature
+from .scan_state import CLEAN, Part, Row, ScanState, file_signature, parts_of
 from .scope import EVERYTHING, Relation, Scope
 
 RESERVED: Final = b".treering"
@@ -43,7 +43,7 @@ class LiveFolder:
     descriptor: int
     info: os.stat_result
     xattrs: Xattrs
-    parts: list[Part]
+    rows: list[Row]
     rules: IgnoreRules
     inside: bool
     parent: LiveFolder | None = None
@@ -209,8 +209,8 @@ class Walk:
     ) -> LiveFolder:
         info = os.fstat(descriptor)
         xattrs = read_xattrs(descriptor, self._keep)
-        parts = self._state.parts(info.st_ino)
-        return LiveFolder(path, name, descriptor, info, xattrs, parts, rules, inside)
+        rows = self._state.rows(info.st_ino)
+        return LiveFolder(path, name, descriptor, info, xattrs, rows, rules, inside)
 
     def _list(self, folder: LiveFolder) -> list[bytes]:
         """The names of a folder in byte order; its own rules come into force."""
@@ -255,10 +255,11 @@ class Walk:
             os.close(descriptor)
 
     def _folder_events(self, folder: LiveFolder, names: list[bytes]) -> Iterator[Event | _Descend]:
+        """What happens in a folder. Of the names, those that were handed on are let go."""
         self.open_folders += 1
         yield Opened(folder)
         position = 0
-        parts = iter(folder.parts)
+        parts = parts_of(folder.rows)
         while position < len(names):
             part = next(parts, None)
             if part is None:
@@ -268,7 +269,8 @@ class Walk:
                 if end == position:
                     continue
             group = Group(folder, part)
-            self._fill(group, names[position:end])
+            taken, names[position:end] = names[position:end], [b""] * (end - position)
+            self._fill(group, taken)
             yield Filled(group)
             for slot in group.slots:
                 if slot.is_folder and not slot.hollow:

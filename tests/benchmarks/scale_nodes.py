@@ -29,7 +29,7 @@ from treering.store.object_writer import ObjectWriter
 from treering.store.repository import Repository
 from treering.store.trees import encode_root, load_root
 from treering.tracker.changes import count_changes
-from treering.tracker.scan_state import SIGNATURE, Part, ScanState
+from treering.tracker.scan_state import SIGNATURE, Part, ScanState, parts_of, row_of
 
 FAN_OUT: Final = 100
 CHANGED: Final = 100
@@ -173,7 +173,7 @@ def scan_state(repository: Repository, files: int, _blocks: int) -> None:
     state = ScanState(repository.catalog, repository.path)
     state.begin()
     for folder in range(files // FAN_OUT):
-        state.put(folder + 1, [], _parts(folder))
+        state.put(folder + 1, [], map(row_of, _parts(folder)))
     state.save(whole=True)
 
 
@@ -194,8 +194,8 @@ def scan_state_unchanged(repository: Repository, files: int, _blocks: int) -> No
     state = ScanState(repository.catalog, repository.path)
     state.begin()
     for folder in range(files // FAN_OUT):
-        parts = state.parts(folder + 1)
-        state.put(folder + 1, parts, parts)
+        rows = state.rows(folder + 1)
+        state.put(folder + 1, rows, map(row_of, parts_of(rows)))
     state.save(whole=True)
 
 

@@ -16,7 +16,7 @@ from treering.tracker import checkout
 from treering.tracker.placing import open_own_folder
 from treering.tracker.restore import restore_in_place
 from treering.tracker.restore_plan import Options
-from treering.tracker.scan_state import UNKNOWN, Part, ScanState
+from treering.tracker.scan_state import UNKNOWN, Part, ScanState, parts_of
 from treering.tracker.snapshot import Request, commit
 
 WHO = Person("Jane", "jane@example.org", 1_700_000_000)
@@ -47,6 +47,6 @@ def test_rows_of_a_deleted_folder_do_not_stay_under_its_number(
     monkeypatch.setattr(checkout, "open_own_folder", reused)
     tree = load_tree(repository.store, made.id, made.root)
     restore_in_place(repository, top, tree, Options(), force=True)
-    rows = ScanState(repository.catalog, top).parts((top / "folder").stat().st_ino)
-    assert [row.names for row in rows] == [[b"a", b"m"]]
+    rows = ScanState(repository.catalog, top).rows((top / "folder").stat().st_ino)
+    assert [part.names for part in parts_of(rows)] == [[b"a", b"m"]]
     repository.close()

@@ -15,6 +15,8 @@ from treering.tracker.scan_state import (
     ScanState,
     doubt,
     file_signature,
+    parts_of,
+    row_of,
 )
 
 
@@ -26,34 +28,38 @@ def saved(repository: Repository, top: Path, folders: dict[int, list[Part]], who
     state = ScanState(repository.catalog, top)
     state.begin()
     for folder, parts in folders.items():
-        state.put(folder, state.parts(folder), parts)
+        state.put(folder, state.rows(folder), map(row_of, parts))
     state.save(whole=whole)
+
+
+def kept(state: ScanState, folder: int) -> list[Part]:
+    return list(parts_of(state.rows(folder)))
 
 
 def test_rows_come_back_in_name_order(repository: Repository, tmp_path: Path) -> None:
     parts = [part(b"a", b"b"), part(b"c", flags=bytes([RACY]))]
     saved(repository, tmp_path, {7: parts, 8: []}, True)
     state = ScanState(repository.catalog, tmp_path)
-    assert state.parts(7) == parts
-    assert state.parts(8) == state.parts(9) == []
-    assert (state.parts(7)[0].flag(1), state.parts(7)[1].flag(0)) == (CLEAN, RACY)
+    assert kept(state, 7) == parts
+    assert kept(state, 8) == kept(state, 9) == []
+    assert (kept(state, 7)[0].flag(1), kept(state, 7)[1].flag(0)) == (CLEAN, RACY)
 
 
 def test_rows_are_replaced_and_removed(repository: Repository, tmp_path: Path) -> None:
     saved(repository, tmp_path, {7: [part(b"a"), part(b"b")], 8: [part(b"x")]}, True)
     saved(repository, tmp_path, {7: [part(b"b", flags=bytes([MAPPED])), part(b"c")]}, False)
     state = ScanState(repository.catalog, tmp_path)
-    assert [item.names for item in state.parts(7)] == [[b"b"], [b"c"]]
-    assert state.parts(7)[0].flag(0) == MAPPED
-    assert state.parts(8) == [part(b"x")]
+    assert [item.names for item in kept(state, 7)] == [[b"b"], [b"c"]]
+    assert kept(state, 7)[0].flag(0) == MAPPED
+    assert kept(state, 8) == [part(b"x")]
 
 
 def test_nothing_is_saved_before_save(repository: Repository, tmp_path: Path) -> None:
     state = ScanState(repository.catalog, tmp_path)
     state.begin()
     for folder in range(2000):
-        state.put(folder, [], [part(b"a")])
-    assert ScanState(repository.catalog, tmp_path).parts(5) == []
+        state.put(folder, [], [row_of(part(b"a"))])
+    assert kept(ScanState(repository.catalog, tmp_path), 5) == []
 
 
 def test_deleted_folders_are_swept_when_they_are_many(
@@ -62,18 +68,18 @@ def test_deleted_folders_are_swept_when_they_are_many(
     saved(repository, tmp_path, {number: [part(b"a")] for number in range(3000)}, True)
     few = {number: [part(b"a")] for number in range(10)}
     saved(repository, tmp_path, few, False)
-    assert ScanState(repository.catalog, tmp_path).parts(2999)
+    assert kept(ScanState(repository.catalog, tmp_path), 2999)
     saved(repository, tmp_path, few, True)
     state = ScanState(repository.catalog, tmp_path)
-    assert state.parts(9) and not state.parts(2999)
+    assert kept(state, 9) and not kept(state, 2999)
 
 
 def test_another_file_system_drops_all(repository: Repository, tmp_path: Path) -> None:
     saved(repository, tmp_path, {7: [part(b"a")]}, True)
-    assert ScanState(repository.catalog, Path("/dev/shm")).parts(7) == []
+    assert kept(ScanState(repository.catalog, Path("/dev/shm")), 7) == []
     saved(repository, Path("/dev/shm"), {8: [part(b"b")]}, True)
-    assert ScanState(repository.catalog, tmp_path).parts(7) == []
-    assert ScanState(repository.catalog, Path("/dev/shm")).parts(7) == []
+    assert kept(ScanState(repository.catalog, tmp_path), 7) == []
+    assert kept(ScanState(repository.catalog, Path("/dev/shm")), 7) == []
 
 
 def test_doubt(tmp_path: Path) -> None:
