@@ -1,6 +1,6 @@
 """A history of 10,000 commits, made by real commits of a real tree, measured on the way.
 
-The tree has 1,000 small files and an image of 4 MiB; each commit changes three files and a region.
+The tree has 200 small files and an image of 1 MiB; each commit changes three files and a region.
 The commits are made in this process; those whose time is told are whole processes.
 """
 
@@ -20,8 +20,8 @@ from treering.store.repository import Repository
 from treering.tracker.snapshot import Request, commit
 
 MARKS: Final = {"100": 100, "1 k": 1_000, "10 k": 10_000}
-FILES: Final = 1_000
-IMAGE: Final = 4 << 20
+FILES: Final = 200
+IMAGE: Final = 1 << 20
 REGION: Final = 1 << 16
 START: Final = 1_700_000_000
 ROUNDS: Final = 3
@@ -36,7 +36,7 @@ def make_tree(top: Path) -> None:
 
 
 def _file(top: Path, number: int) -> Path:
-    return top / f"folder{number // 50:02}" / f"file{number % 50:02}.txt"
+    return top / f"folder{number // 20:02}" / f"file{number % 20:02}.txt"
 
 
 def change(top: Path, chance: random.Random, number: int) -> None:
@@ -102,7 +102,9 @@ def _push_and_pull(sheet: Sheet, work: Path, top: Path) -> None:
     for path in (remote, clone):
         shutil.rmtree(path, ignore_errors=True)
     treering(work, "init", "-q", "--bare", str(remote))
-    sheet.add("push, all commits", treering(top, "push", str(remote)))
+    name = sheet.size.replace(" ", "")
+    treering(top, "remote", "add", name, str(remote))
+    sheet.add("push, all commits", treering(top, "push", name))
     sheet.add("clone", treering(work, "clone", str(remote), str(clone)))
     for path in (remote, clone):
         shutil.rmtree(path)

@@ -30,17 +30,17 @@ class Sheet:
     def __init__(self, work: Path, part: str, size: str) -> None:
         self._file = work / "figures.tsv"
         self._part = part
-        self._size = size
+        self.size = size
 
     def add(self, step: str, figures: Figures) -> None:
         over = "  OVER THE BUDGET" if figures.memory > BUDGET else ""
-        print(f"{self._part} {self._size:>6}  {step:32} {figures}{over}", flush=True)
+        print(f"{self._part} {self.size:>6}  {step:32} {figures}{over}", flush=True)
         values = (figures.wall, figures.cpu, figures.memory, figures.written)
         with self._file.open("a") as file:
-            print(self._part, self._size, step, *values, sep="\t", file=file)
+            print(self._part, self.size, step, *values, sep="\t", file=file)
 
     def say(self, text: str) -> None:
-        print(f"{self._part} {self._size:>6}  {text}", flush=True)
+        print(f"{self._part} {self.size:>6}  {text}", flush=True)
 
 
 def read_rows(work: Path) -> list[Row]:

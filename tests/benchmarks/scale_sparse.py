@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from measure import Figures, sizes, treering
+from measure import TREERING, run, treering
 from scale_sheet import Sheet, amount, let_settle, middle
 
 LENGTH: Final = 1 << 40
@@ -54,10 +55,11 @@ def measure_sparse(work: Path) -> None:
     sheet.add("commit, nothing changed", treering(top, "commit", "-m", "none"))
     sheet.add("status", middle(ROUNDS, lambda: treering(top, "status")))
     sheet.add("push, first", treering(top, "push", "origin"))
-    for number in range(1, 3):
-        change_region(image, number)
-        sheet.add("status, one region changed", treering(top, "status"))
-        sheet.add("commit, one region changed", _written(sheet, top, "commit", "-m", "one"))
+    change_region(image, 1)
+    sheet.add("status, one region changed", treering(top, "status"))
+    sheet.add("commit, one region changed", treering(top, "commit", "-m", "one"))
+    change_region(image, 2)
+    _say_written(sheet, top)
     stored = ("diff", "--regions", "HEAD~1", "HEAD")
     sheet.add("diff --regions HEAD~1 HEAD", middle(ROUNDS, lambda: treering(top, *stored)))
     sheet.add("push, two regions changed", treering(top, "push", "origin"))
@@ -71,16 +73,18 @@ def measure_sparse(work: Path) -> None:
         shutil.rmtree(path)
 
 
-def _written(sheet: Sheet, top: Path, *command: str) -> Figures:
-    """Run a command, and say by how much each part of the repository has grown."""
-    repository = top / ".treering"
-    before = sizes(repository)
-    figures = treering(top, *command)
-    grown = _growth(before, sizes(repository))
-    sheet.say(f"grew by {', '.join(grown) or 'nothing'}; written in all {amount(figures.written)}")
-    return figures
-
-
-def _growth(before: dict[str, int], after: dict[str, int]) -> Sequence[str]:
-    parts = {part: after[part] - before.get(part, 0) for part in after}
-    return [f"{part} {amount(more)}" for part, more in parts.items() if more]
+def _say_written(sheet: Sheet, top: Path) -> None:
+    """Commit, and say what is written into each part of the repository, call by call."""
+    trace = top.parent / "sparse-trace"
+    calls = ("strace", "-f", "-y", "-e", "trace=write,writev,pwrite64,pwritev", "-o", str(trace))
+    run([*calls, TREERING, "-C", top, "commit", "-m", "two"])
+    pattern = re.compile(
+        r"write\w*\(\d+<" + re.escape(f"{top}/.treering/") + r"([^/>]+).* = (\d+)$"
+    )
+    parts: Counter[str] = Counter()
+    for line in trace.read_text(errors="replace").splitlines():
+        if found := pattern.search(line):
+            parts[found[1]] += int(found[2])
+    trace.unlink()
+    listed = ", ".join(f"{part} {amount(size)}" for part, size in parts.most_common())
+    sheet.say(f"one region changed: {amount(parts.total())} written: {listed}")
