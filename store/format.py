@@ -57,6 +57,8 @@ def read_format(repository: Path) -> Format:
     if first != FIRST_LINE:
         raise Corrupt(f"{path} is damaged: it does not start with '{FIRST_LINE}'")
     fields = dict(line.partition(" ")[::2] for line in lines if line.strip())
+    if len(fields) < len(lines):
+        raise Corrupt(f"{path} is damaged: a setting is there twice, or none in a line")
     _gate(path, fields)
     return Format(block_size=int(fields["block-size"]))
 

@@ -14,7 +14,9 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha1
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,6 +25,7 @@ from .block_store import expand
 from .closure import ClosureWalk
 from .damage import Affected, affected_paths
 from .errors import Corrupt, NotFound
+from .history import History
 from .ids import key_name
 from .loose_objects import is_cut_short, loose_paths
 from .packfile import (
@@ -37,6 +40,7 @@ from .packfile import (
 from .progress import SILENT, Progress
 from .repository import Repository
 from .root_check import RootCheck
+from .state_file import is_whole
 
 BATCH: Final = 256
 MAX_PATHS: Final = 20
@@ -94,10 +98,14 @@ def fsck(
         damaged = log.damaged()
         if damaged:
             findings.add(f"marks: {damaged} damaged lines in a file of marks/")
+    for path in sorted((repository.path / "tracker").glob("*")):
+        if path.suffix != ".new" and path.is_file() and not is_whole(path.name, path.read_bytes()):
+            findings.add(f"tracker: {path.name} is damaged")
     _check_packs(repository, findings)
     if read_data:
         progress.begin("reading packs", total_bytes=_pack_bytes(repository, subset))
         _read_packs(repository, subset, findings, progress)
+        _check_git_packs(repository, findings)
     progress.begin("checking roots")
     if _loose_objects_are_whole(repository, findings):
         _check_refs(repository, findings)
@@ -282,17 +290,47 @@ def _check_refs(repository: Repository, findings: Findings) -> None:
             content = b""
         if not REF.fullmatch(content):
             findings.add(f"history: {name} is damaged")
-    refs = repository.history.refs()
+    try:
+        refs = repository.history.refs()
+    except Corrupt as error:
+        findings.add(error.message)
+        return
     for name, last in repository.finalized().items():
-        if last is not None and name.startswith("refs/") and name not in refs:
+        if last is None or not name.startswith("refs/"):
+            continue
+        if name not in refs:
             findings.add(f"history: {name} is missing or damaged; it was at {last[:10]}")
+        elif not _has_moved_on(repository.history, name, refs[name], last):
+            findings.add(f"history: {name} is at {refs[name][:10]}, and was at {last[:10]}")
+
+
+def _has_moved_on(history: History, name: str, here: str, last: str) -> bool:
+    """Whether a ref is where it was recorded last, or was moved since: a move is recorded after it
+    was made, and by other tools not at all. One whose file was lost is where `packed-refs` has it.
+    """
+    with suppress(Corrupt, NotFound):
+        return here == last or history.last_move(name) == here or history.is_ancestor(last, here)
+    return True  # its commits are looked at below
+
+
+def _check_git_packs(repository: Repository, findings: Findings) -> None:
+    """Packs of Git end with a sum of all that is before it."""
+    for path in sorted((repository.path / "history" / "objects" / "pack").glob("pack-*")):
+        if path.suffix in (".pack", ".idx"):
+            content = path.read_bytes()
+            if sha1(content[:-20]).digest() != content[-20:]:
+                findings.add(f"history: objects/pack/{path.name} is damaged")
 
 
 def _all_commits(repository: Repository, findings: Findings) -> list[str]:
     """Every commit that a ref reaches, parents first."""
     history = repository.history
     tips = []
-    for name, target in history.refs().items():
+    try:
+        refs = history.refs()
+    except Corrupt:  # said by the check of refs
+        return []
+    for name, target in refs.items():
         try:
             tips.append(history.resolve(target).id)
         except (Corrupt, NotFound) as error:

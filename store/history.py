@@ -34,7 +34,7 @@ from .git_objects import (
 from .history_values import BRANCHES, Commit, HistoryObject, Person, RefUpdate, Tag
 from .locking import FileLock
 from .loose_objects import SEE_FSCK, LooseObjects
-from .ref_writer import RefWriter, git_errors
+from .ref_writer import RefWriter, git_errors, readable_refs
 from .root_record import RootRecord, decode_record, encode_record
 from .tags import decode_tag, encode_tag
 
@@ -172,15 +172,17 @@ class History:
                 return None
             return str(self._repo.head.target)
         except (pygit2.GitError, KeyError) as error:
-            raise Corrupt(f"HEAD or its branch is damaged: {error}") from error
+            what = " ".join(str(error).split())
+            raise Corrupt(f"HEAD or its branch is damaged: {what}", hint=SEE_FSCK) from error
 
     def branch(self) -> str | None:
         """The branch that HEAD is on, without refs/heads/, born or not; None when detached."""
-        target = self._repo.lookup_reference("HEAD").raw_target
+        with readable_refs():
+            target = self._repo.lookup_reference("HEAD").raw_target
         if isinstance(target, bytes):
             name = target.decode("utf-8", "surrogateescape")
             if not name.startswith(BRANCHES):
-                raise Corrupt(f"HEAD is damaged: it names '{name}', which is no branch")
+                raise Corrupt(f"HEAD is damaged: it names {name!r}, which is no branch")
             return name.removeprefix(BRANCHES)
         return None
 
@@ -188,12 +190,11 @@ class History:
         """Full ref name -> the id it holds, for refs below `prefix`: what a move compares with
         and what travels. Of an annotated tag that is the tag object, not a commit: see `tips`."""
         found = {}
-        for name in self._repo.references:
-            if name.startswith(prefix):
-                try:
-                    found[name] = str(self._repo.references[name].resolve().target)
-                except KeyError:
-                    continue
+        with readable_refs():
+            for name in self._repo.references:
+                if name.startswith(prefix):
+                    with suppress(KeyError):
+                        found[name] = str(self._repo.references[name].resolve().target)
         return found
 
     def tips(self, prefix: str = "refs/") -> dict[str, str]:
@@ -228,6 +229,13 @@ class History:
     def ref(self, name: str) -> str | None:
         """The id that a full ref name holds (of an annotated tag, the tag object's), or None."""
         return self._refs.held(name)
+
+    def last_move(self, name: str) -> str | None:
+        """The id that a ref was moved to last, by its reflog; None where there is none."""
+        with readable_refs(), suppress(KeyError):
+            for entry in self._repo.lookup_reference(name).log():
+                return str(entry.oid_new)
+        return None
 
     def reflog_ids(self, name: str) -> set[str]:
         """All commit ids that the reflog of a ref names."""

@@ -95,6 +95,7 @@ def _chain(content: bytes, start: int, end: int) -> tuple[int, list[Placed]]:
     """Where records that follow one another stop being whole, and those of nodes among them."""
     found = []
     size, unpack = RECORD_HEADER.size, RECORD_HEADER.unpack_from
+    end = min(end, len(content))  # of a pack that is cut short there is less than was asked for
     while start + size <= end:
         magic, kind, codec, reserved, stored, plain, identity = unpack(content, start)
         payload = start + size

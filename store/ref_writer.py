@@ -14,10 +14,10 @@ import pygit2
 
 from . import ref_moves
 from .durable import fsync_folder
-from .errors import Conflict, TreeringError, storage_error
+from .errors import Conflict, Corrupt, TreeringError, storage_error
 from .git_objects import clean_name
 from .history_values import BRANCHES, Person, RefUpdate
-from .loose_objects import LooseObjects
+from .loose_objects import SEE_FSCK, LooseObjects
 
 
 class RefWriter:
@@ -31,7 +31,8 @@ class RefWriter:
     def held(self, name: str) -> str | None:
         """The id that a full ref name holds, or None."""
         try:
-            return str(self._repo.lookup_reference(name).resolve().target)
+            with readable_refs():
+                return str(self._repo.lookup_reference(name).resolve().target)
         except (KeyError, ValueError):
             return None
 
@@ -118,3 +119,14 @@ def git_errors(action: str) -> Iterator[None]:
         raise storage_error(action, error) from error
     except pygit2.GitError as error:
         raise storage_error(action, OSError(str(error))) from error
+
+
+@contextmanager
+def readable_refs() -> Iterator[None]:
+    """Files of refs that libgit2 cannot make sense of, as Corrupt."""
+    try:
+        yield
+    except (KeyError, ValueError):  # a ref that is not there is a GitError, too
+        raise
+    except pygit2.GitError as error:
+        raise Corrupt(f"history: a ref is damaged: {error}", hint=SEE_FSCK) from error

@@ -30,7 +30,7 @@ class StateFile(Generic[Value]):
         self._noun = noun
         self._kind = kind
         self._hint = hint
-        self._magic = f"treering {name} 2\n".encode()
+        self._magic = _magic(name)
 
     def write(self, folder: Path, value: Value) -> None:
         """StorageError when the disk refuses; what was there before still is then."""
@@ -51,11 +51,20 @@ class StateFile(Generic[Value]):
             text = path.read_bytes()
         except FileNotFoundError:
             return None
-        start = len(self._magic) + SUM
-        content = text[start:]
-        if text[:start] != self._magic + blake3(content).digest():
+        content = text[len(self._magic) + SUM :]
+        if not is_whole(self._name, text):
             raise Corrupt(f"{path} is damaged, or no {self._noun}", hint=self._hint)
         try:
             return msgspec.msgpack.decode(content, type=self._kind)
         except UNDECODABLE as error:
             raise Corrupt(f"{path} is damaged: {error}", hint=self._hint) from error
+
+
+def _magic(name: str) -> bytes:
+    return f"treering {name} 2\n".encode()
+
+
+def is_whole(name: str, text: bytes) -> bool:
+    """Whether this is what was written as the state file `name`."""
+    start = len(_magic(name)) + SUM
+    return text[:start] == _magic(name) + blake3(text[start:]).digest()

@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from fault_trees import first_tree, read_tree
 
 TREERING = str(Path(sys.executable).with_name("treering"))
-SECONDS = 60
+SECONDS = 600 if os.environ.get("TREERING_LONG") == "1" else 60
+"""What takes longer hangs: long runs share the machine with others."""
 
 WRITING = ["write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "msync", "ftruncate"]
 WRITING += ["fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir"]
@@ -55,6 +56,9 @@ _DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
 _RANDOM = re.compile(
     r"\.tmp$|tmp_object|/objects/[0-9a-f]{2}|\.pack$|/tmp/|damaged-|/packing-|pack_"
 )
+
+
+Item = TypeVar("Item")
 
 
 class Done(NamedTuple):
@@ -299,40 +303,58 @@ def repoint(folder: Path) -> None:
         succeed(folder / "tree", "remote", "set-url", "origin", str(folder / "remote"))
 
 
-def sample(points: Sequence[Point], count: int) -> list[Point]:
-    """`count` of the points, or all for 0. The seed is printed, and can be given."""
+def sample(points: Sequence[Item], count: int) -> list[Item]:
+    """`count` of the points or whatever, all for 0. The seed is printed, and can be given."""
     if not count or len(points) <= count:
         return list(points)
+    return random.Random(seed()).sample(list(points), count)
+
+
+def seed() -> int:
+    """What chance starts from: TREERING_SEED of the environment; else another one each time, but
+    where CI=true, so that a red run tells of the change at hand. It is printed."""
     fresh = 1 if os.environ.get("CI") == "true" else random.randrange(1 << 32)
-    seed = int(os.environ.get("TREERING_SEED") or fresh)
-    print(f"TREERING_SEED={seed}")
-    return sorted(random.Random(seed).sample(list(points), count))
+    found = int(os.environ.get("TREERING_SEED") or fresh)
+    print(f"TREERING_SEED={found}")
+    return found
+
+
+def side_by_side(
+    items: Iterable[Item], template: Path, work: Path, case: Callable[[Item, Path], None]
+) -> None:
+    """Run `case` for each item on its own copy of `template`, some at a time."""
+
+    def one(numbered: tuple[int, Item]) -> str | None:
+        number, item = numbered
+        folder = work / str(number)
+        copy(template, folder)
+        try:
+            case(item, folder)
+        except AssertionError as error:
+            return f"{item}: {error} (see {folder})"
+        except subprocess.TimeoutExpired as error:
+            return f"{item}: hangs: {error} (see {folder})"
+        shutil.rmtree(folder)
+        return None
+
+    work.mkdir(exist_ok=True)
+    found = list(_POOL.map(one, enumerate(items)))
+    failed = [text for text in found if text]
+    assert not failed, f"{len(failed)} of {len(found)}:\n" + "\n\n".join(failed[:10])
 
 
 def each_point(
     points: Sequence[Point], template: Path, work: Path, case: Callable[[Point, Path], None]
 ) -> None:
-    """Run `case` for each point on its own copy of `template`, some at a time. Most points must be
-    met: which thread makes the n-th call is not the same each time."""
+    """Run `case` for each point. Most points must be met: which thread makes the n-th call is not
+    the same each time."""
     met = []
 
-    def one(item: tuple[int, Point]) -> str | None:
-        number, point = item
-        folder = work / str(number)
-        copy(template, folder)
-        try:
-            case(point, folder)
-        except AssertionError as error:
-            return f"{point}: {error} (see {folder})"
-        except subprocess.TimeoutExpired as error:
-            return f"{point}: hangs: {error} (see {folder})"
+    def one(point: Point, folder: Path) -> None:
+        case(point, folder)
         met.append((folder / "met").exists())
-        shutil.rmtree(folder)
-        return None
 
-    work.mkdir(exist_ok=True)
-    failed = [text for text in _POOL.map(one, enumerate(points)) if text]
-    assert not failed, f"{len(failed)} of {len(points)} points:\n" + "\n\n".join(failed[:10])
+    side_by_side(points, template, work, one)
     print(f"met {sum(met)} of {len(points)} points")
     assert sum(met) > len(points) // 2, "the faults did not happen"
 

@@ -14,7 +14,6 @@ from damaging import (
     garbage,
     nothing_crashes,
     noticed,
-    remove,
     repository,
     rewrite,
 )
@@ -32,14 +31,6 @@ from faulting import (
 def loose(top: Path, revision: str) -> Path:
     found = run(["git", "rev-parse", revision], repository(top) / "history").out.strip()
     return repository(top) / "history" / "objects" / found[:2] / found[2:]
-
-
-@pytest.mark.parametrize("what", ["HEAD", "HEAD^{tree}", "HEAD:root", "HEAD~1", "HEAD~1:root"])
-@pytest.mark.parametrize("way", [cut, empty, garbage, remove, lambda path: flip(path, 10)])
-def test_a_damaged_history_object_is_found(top: Path, what: str, way: Damage) -> None:
-    way(loose(top, what))
-    noticed(top, "commit", "history", "main")
-    nothing_crashes(top)
 
 
 READERS = ["log", "status", "show", "push", "diff HEAD~1 HEAD", "switch -c other", "ls HEAD"]

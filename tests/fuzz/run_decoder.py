@@ -3,7 +3,7 @@
 Starts from the seeds, the corpus and what earlier runs found, which lies in the folder FOUND of the
 environment (else below the system's folder for temporary files). Ends with the smallest inputs that
 reach all that was reached as the corpus in tests/data/fuzz. An input that raises what it must not,
-takes over ten seconds or makes the process grow to 512 MiB is kept in the folder `findings`, and
+takes over a minute or makes the process grow to 512 MiB is kept in the folder `findings`, and
 the exit code is not 0.
 """
 
@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["treering"]):
     from fuzz.decoders import DECODERS, tried
 from fuzz import corpus, seeds
 
-LIMITS = ["-rss_limit_mb=512", "-timeout=10", f"-max_len={corpus.MAX_INPUT}", "-verbosity=1"]
+LIMITS = ["-rss_limit_mb=512", "-timeout=60", f"-max_len={corpus.MAX_INPUT}", "-verbosity=1"]
 
 
 def work_folder(name: str) -> Path:

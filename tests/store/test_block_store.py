@@ -254,3 +254,18 @@ def test_object_under_a_wrong_id_is_corrupt(damaged: Damaged) -> None:
     with pytest.raises(Corrupt, match="does not have its id"):
         damaged.get(liar.key)
     assert damaged.bad_found == 1
+
+
+def test_nodes_of_a_pack_that_was_cut_short(store: BlockStore) -> None:
+    """Those behind its end are damaged; to read others along does not fail either."""
+    wanted = [node(number) for number in range(300)]
+    store_objects(store, wanted)
+    (pack,) = store.packs.iterdir()
+    os.truncate(pack, pack.stat().st_size // 2)
+    lost = 0
+    for record in wanted:
+        try:
+            assert store.get(record.key)
+        except Corrupt:
+            lost += 1
+    assert 0 < lost < len(wanted)

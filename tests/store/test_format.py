@@ -76,3 +76,9 @@ def test_mutations_raise_two_errors_only(tmp_path: Path, data: st.DataObject) ->
         read_format(tmp_path)
     except (Corrupt, UnsupportedFormat):
         pass
+
+
+def test_a_setting_that_is_there_twice(tmp_path: Path) -> None:
+    (tmp_path / "format").write_text(GOOD * 2)
+    with pytest.raises(Corrupt, match="twice"):
+        read_format(tmp_path)
