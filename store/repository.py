@@ -32,7 +32,7 @@ from .locking import DEFAULT_WAIT_SECONDS, FileLock
 from .marks import MarkLog
 from .nodes import valid_block_size
 from .object_writer import ObjectWriter
-from .packfile import PackInfo, packs_in, read_footer, read_pack_info
+from .packfile import PackInfo, pack_file_name, pack_names_in, read_footer, read_pack_info
 from .salvage import salvage
 
 FOLDERS: Final = ("packs", "marks", "index", "tracker", "tmp")
@@ -177,7 +177,7 @@ class Repository:
     def _reconcile(self, store: BlockStore) -> None:
         """Make the index agree with the packs on disk: a crash may fall between the two. A pack
         whose footer is damaged is said once, and left out."""
-        on_disk = dict(packs_in(self.path / "packs"))
+        on_disk = dict.fromkeys(pack_names_in(store.packs))
         indexed = store.index.packs()
         gone = {number for number, name in indexed.items() if name not in on_disk}
         if gone:
@@ -188,7 +188,10 @@ class Repository:
         unfinished = store.index.unfinished()
         known = {name for number, name in indexed.items() if number not in unfinished}
         listed = self.catalog.pack_names()
-        for name, path in on_disk.items():
+        for name in on_disk:
+            if name in known and name in listed:
+                continue
+            path = store.packs / pack_file_name(name)
             try:
                 if name not in known:
                     store.index.add_pack(name, read_footer(path))
