@@ -174,7 +174,8 @@ class Restorer:
         if entry.name.lower() == RESERVED:
             self.result.report.problem(path, "not restored: the name is reserved")
             return None
-        info = self._stat(frame, entry.name)
+        # Who puts something into a folder that we have just made is met when it is in the way.
+        info = None if frame.fresh else self._stat(frame, entry.name)
         if entry.is_folder:
             frame.signatures[position] = folder_signature(entry)
             return self._folder(frame, entry, info)

@@ -214,7 +214,7 @@ def apply_metadata(
 ) -> Note | None:
     """Give an existing file its owner, mode, xattrs and times, changing only what differs; through
     `descriptor` where it is open. A note of what was refused, or None."""
-    info = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+    info = _stat(folder, entry, descriptor)
     owned = _own(folder, entry, info, descriptor)
     target: int | str = descriptor if descriptor is not None else at(folder, entry.name)
     # Also after a change of owner, which clears the set-id bits.
@@ -224,11 +224,21 @@ def apply_metadata(
     missing = _set_xattrs(target, entry, keep)
     if info.st_mtime_ns != entry.mtime_ns or descriptor is not None:
         times = (info.st_atime_ns, entry.mtime_ns)
-        os.utime(entry.name, ns=times, dir_fd=folder, follow_symlinks=False)
+        if descriptor is not None:
+            os.utime(descriptor, ns=times)
+        else:
+            os.utime(entry.name, ns=times, dir_fd=folder, follow_symlinks=False)
     if owned and not missing:
         return None
-    now = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+    now = _stat(folder, entry, descriptor)
     return Note(now.st_uid, now.st_gid, entry.uid, entry.gid, missing)
+
+
+def _stat(folder: int, entry: Entry, descriptor: int | None) -> os.stat_result:
+    """Through the descriptor where there is one: it needs no look-up of the name."""
+    if descriptor is not None:
+        return os.fstat(descriptor)
+    return os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
 
 
 def _owner_differs(info: os.stat_result, entry: Entry) -> bool:

@@ -19,7 +19,7 @@ from ..store.content import block_count
 from ..store.nodes import Child, Entry, EntryKind
 from ..store.progress import Progress
 from ..store.repository import Repository
-from .file_writer import Change, FileTask, FileWriter, Written
+from .file_writer import FileWriter
 from .ignore import IgnoreRules
 from .links import group_path
 from .metadata import KINDS, XattrFilter, at, read_xattrs
@@ -27,6 +27,7 @@ from .placing import REFUSED, apply_metadata, make_link, make_special, remove
 from .restore_plan import Action, Options, Result, What
 from .restore_queue import Place, RestoreQueue
 from .scan_state import CLEAN, UNKNOWN, Part, Row, file_signature
+from .small_files import Change, FileTask, Written
 from .snapshot import xattr_filter
 from .unrestored import Note, Unrestored
 
@@ -96,15 +97,8 @@ class EntryRestorer:
         self._unrestored = unrestored
         self._on_action = on_action
         self.keep: XattrFilter = xattr_filter(repository)
-        self._writer = FileWriter(
-            repository.store,
-            repository.block_size,
-            self.keep,
-            sparse=options.sparse,
-            threads=repository.threads,
-            progress=progress,
-        )
-        self.queue = RestoreQueue(self._writer, repository.block_size, self._written)
+        self._writer = FileWriter(repository, self.keep, sparse=options.sparse, progress=progress)
+        self.queue = RestoreQueue(self._writer, repository.block_size, self._written, progress)
         self._groups: dict[bytes, tuple[bytes, int]] = {}
         self._inodes: dict[int, bytes] = {}
         self._failed_groups: set[bytes] = set()
@@ -234,8 +228,8 @@ class EntryRestorer:
         return [(item.number, item.new) for item in found if item.number < blocks]
 
     def _written(self, task: FileTask, place: Place, written: Written) -> None:
-        if written.error is not None:
-            self._not_written(task, written.error, refused=written.refused)
+        if written.failure is not None:
+            self._not_written(task, written.failure.os_error(), refused=written.refused)
             return
         place[0][place[1]] = written.signature
         self.result.files += written.size > 0 or not task.exists

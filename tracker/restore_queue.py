@@ -1,9 +1,10 @@
 """The order of a restore: files go to the workers in batches, everything else waits its turn.
 
-Steps are done in the order in which they were queued, a batch of files when its worker has
-finished: a hard link thus comes after the file it names, and a folder's own metadata after all that
-is in it. The queue is bounded, so that memory is, too. Used by the one thread that drives the
-restore.
+A *batch* is small files and the steps that were queued among them; batches end in the order in
+which they were begun, each with its steps when all its files are written. A hard link thus comes
+after the file it names, and a folder's own metadata after all that is in it. Batches are small and
+few are in flight, so that memory and open folders are bounded. Used by the one thread that drives
+the restore.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Final
 
-from .file_writer import PIECE_BLOCKS, FileTask, FileWriter, Written
+from ..store.progress import Progress
+from .file_writer import PIECE_BLOCKS, FileWriter
+from .small_files import FileTask, Written
 
 BATCH_FILES: Final = 64
-MAX_QUEUED: Final = 24
+BATCH_STEPS: Final = 32
+"""A folder takes two and keeps a descriptor open until then."""
+MAX_BATCHES: Final = 12
 
 Place = tuple[list[bytes], int]
 """Where a file's signature belongs: in the list of its leaf, at a position."""
@@ -24,33 +30,43 @@ Done = Callable[[FileTask, Place, Written], None]
 Step = Callable[[], None]
 
 
-class RestoreQueue:
-    """`done` is told what became of each file."""
+@dataclass(eq=False)
+class _Batch:
+    tasks: list[FileTask] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    size: int = 0
+    written: Future[list[Written]] | None = None
 
-    def __init__(self, writer: FileWriter, block_size: int, done: Done) -> None:
+
+class RestoreQueue:
+    """`done` is told what became of each file, `progress` of small ones."""
+
+    def __init__(self, writer: FileWriter, block_size: int, done: Done, progress: Progress) -> None:
         self._writer = writer
+        self._progress = progress
         self._piece = PIECE_BLOCKS * block_size
         self._done = done
-        self._steps: deque[tuple[Future[list[Written]] | None, Callable[[list[Written]], None]]]
-        self._steps = deque()
-        self._batch: list[tuple[FileTask, Place]] = []
-        self._batch_size = 0
+        self._flying: deque[_Batch] = deque()
+        self._batch = _Batch()
 
     def file(self, task: FileTask, place: Place) -> None:
         """Queue a file: a small one joins the open batch, a large one is a step of its own."""
         if task.entry.size > self._piece:
             self.step(lambda: self._done(task, place, self._writer.large(task)))
             return
-        self._batch.append((task, place))
-        self._batch_size += task.entry.size
-        if len(self._batch) >= BATCH_FILES or self._batch_size >= self._piece:
+        batch = self._batch
+        batch.tasks.append(task)
+        batch.places.append(place)
+        batch.size += task.entry.size
+        if len(batch.tasks) >= BATCH_FILES or batch.size >= self._piece:
             self._flush()
 
     def step(self, step: Step) -> None:
         """Queue something to be done here, behind all files handed in before."""
-        self._flush()
-        self._steps.append((None, lambda _written: step()))
-        self._drain(MAX_QUEUED)
+        self._batch.steps.append(step)
+        if len(self._batch.steps) >= BATCH_STEPS:
+            self._flush()
 
     def finish(self) -> None:
         """Do all that is left."""
@@ -58,19 +74,19 @@ class RestoreQueue:
         self._drain(0)
 
     def _flush(self) -> None:
-        if not self._batch:
-            return
-        batch, self._batch, self._batch_size = self._batch, [], 0
-
-        def done(written: list[Written]) -> None:
-            for (task, place), item in zip(batch, written, strict=True):
-                self._done(task, place, item)
-
-        tasks = [task for task, _ in batch]
-        self._steps.append((self._writer.pool.submit(self._writer.small, tasks), done))
-        self._drain(MAX_QUEUED)
+        batch, self._batch = self._batch, _Batch()
+        if batch.tasks:
+            batch.written = self._writer.small(batch.tasks)
+        self._flying.append(batch)
+        self._drain(MAX_BATCHES)
 
     def _drain(self, keep: int) -> None:
-        while len(self._steps) > keep:
-            future, done = self._steps.popleft()
-            done(future.result() if future is not None else [])
+        while len(self._flying) > keep:
+            batch = self._flying.popleft()
+            if batch.written is not None:
+                written = self._writer.result(batch.tasks, batch.written)
+                self._progress.advance(files=len(written), size=sum(w.size for w in written))
+                for item in zip(batch.tasks, batch.places, written, strict=True):
+                    self._done(*item)
+            for step in batch.steps:
+                step()

@@ -220,7 +220,7 @@ def test_a_worker_that_is_killed_fails_the_commit(begun: Work, tmp_path: Path) -
     with held(begun, storing(begun)) as process:
         os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     done = finished(process, 1)
-    assert done.err == "treering: a reader process died\n"
+    assert done.err == "treering: a worker process died\n"
     assert heads(begun) == before
     check_next(begun, tmp_path / "out")
 

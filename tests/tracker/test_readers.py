@@ -301,16 +301,16 @@ def test_a_process_that_was_killed_fails_what_it_had_in_hand(
     (tmp_path / "f").write_bytes(content)
     folder = os.open(tmp_path, os.O_PATH)
     pool = ReadProcesses(1, settings_of(store.packs.parent))
-    with pytest.raises(StorageError, match="a reader process died"), closing(pool):
+    with pytest.raises(StorageError, match="a worker process died"), closing(pool):
         (read,) = pool.read_files([(folder, b"f")]).result()
         assert read.data == 1000
         (worker,) = workers()
         os.kill(worker, signal.SIGSTOP)
         hanging = pool.read_files([(folder, b"f")] * 3)
         os.kill(worker, signal.SIGKILL)
-        with pytest.raises(StorageError, match="a reader process died"):
+        with pytest.raises(StorageError, match="a worker process died"):
             hanging.result(timeout=60)
-        with pytest.raises(StorageError, match="a reader process died"):
+        with pytest.raises(StorageError, match="a worker process died"):
             pool.read_files([(folder, b"f")]).result(timeout=60)
     os.close(folder)
     assert workers() == []
@@ -318,7 +318,7 @@ def test_a_process_that_was_killed_fails_what_it_had_in_hand(
 
 def test_an_error_that_nobody_foresaw_comes_back(tmp_path: Path, store: BlockStore) -> None:
     pool = ReadProcesses(1, settings_of(store.packs.parent))
-    with closing(pool), pytest.raises(TreeringError, match="a reader process failed: Overflow"):
+    with closing(pool), pytest.raises(TreeringError, match="a worker process failed: Overflow"):
         pool.read_piece(0, 1 << 63, 1).result(timeout=60)
 
 
