@@ -9,7 +9,7 @@ DEBIAN := git rsync strace attr acl e2fsprogs less
 SECONDS  ?= 60
 DECODERS ?= $(shell sed -n 's/^    "\([a-z_]*\)": .*/\1/p' tests/fuzz/decoders.py)
 
-.PHONY: help demo docs test test-long fuzz lint bench bench-history bench-scale clean venv typecheck-links debian
+.PHONY: help demo docs test test-long fuzz lint bench bench-quick bench-history bench-scale clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
@@ -18,7 +18,8 @@ help:
 	@echo 'make fuzz       fuzz the decoders: SECONDS=60 each, DECODERS="node pack" or all'
 	@echo 'make docs       write docs/cli.md from the commands'
 	@echo 'make lint       ruff, mypy --strict, import-linter'
-	@echo 'make bench      measure against restic (see docs/performance.md)'
+	@echo 'make bench      measure against restic, borg, bup and rsync, and write docs/performance.md'
+	@echo 'make bench-quick  the same with less data in three minutes; prints only'
 	@echo 'make bench-history  measure looking through long histories'
 	@echo 'make bench-scale    measure how cost grows with size (see docs/scaling.md)'
 
@@ -65,14 +66,25 @@ fuzz: $(VENV)/.installed
 	@failed=0; for name in $(DECODERS); do \
 	  $(BIN)/python tests/fuzz/run_decoder.py $$name $(SECONDS) || failed=1; done; exit $$failed
 
-bench: $(VENV)/.installed
-	$(BIN)/python tests/benchmarks/run.py
+# Measured is what users have: a wheel, not the editable install.
+BENCH := $(VENV)/bench
+$(BENCH)/.installed: $(BIN)/python pyproject.toml constraints.txt $(wildcard cli/*.py cli/*/*.py store/*.py store/*/*.py tracker/*.py)
+	rm -rf build
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install -q --disable-pip-version-check -c constraints.txt '.[bench]'
+	@touch $@
 
-bench-history: $(VENV)/.installed
-	$(BIN)/python tests/benchmarks/history.py
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python tests/benchmarks/run.py --write docs/performance.md
 
-bench-scale: $(VENV)/.installed
-	$(BIN)/python tests/benchmarks/scale.py
+bench-quick: $(BENCH)/.installed
+	$(BENCH)/bin/python tests/benchmarks/run.py --quick --tools treering,restic,borg,rsync
+
+bench-history: $(BENCH)/.installed
+	$(BENCH)/bin/python tests/benchmarks/history.py
+
+bench-scale: $(BENCH)/.installed
+	$(BENCH)/bin/python tests/benchmarks/scale.py
 
 typecheck-links:
 	@mkdir -p .typecheck/treering

@@ -35,6 +35,15 @@ class Figures:
     memory: int
     written: int
 
+    def __add__(self, other: Figures) -> Figures:
+        """Of one command after another."""
+        return Figures(
+            self.wall + other.wall,
+            self.cpu + other.cpu,
+            max(self.memory, other.memory),
+            self.written + other.written,
+        )
+
     def __str__(self) -> str:
         return (
             f"{self.wall:8.2f} s  cpu {self.cpu:8.2f} s  {self.memory / 2**20:6.0f} MiB"
@@ -46,6 +55,7 @@ def run(
     command: Sequence[str | Path],
     *,
     environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     stdout: int | IO[bytes] | None = subprocess.DEVNULL,
     exits: Sequence[int] = (0,),
 ) -> Figures:
@@ -53,7 +63,8 @@ def run(
     with a code that is not among `exits`."""
     written = _written()
     started = time.monotonic()
-    child = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=stdout)
+    merged = {**os.environ, **(environment or {})}
+    child = subprocess.Popen(command, env=merged, cwd=cwd, stdout=stdout)
     watcher = _Watcher(child.pid)
     watcher.start()
     try:

@@ -1,0 +1,102 @@
+"""Rounds of a comparison: every tool does a step before any does the next, each after all data was
+read and everything synced. So what the machine does in the meantime meets all of them alike.
+
+A round takes a data set from state A (`first`, `none`: stored once more unchanged, `push`) to
+state B (`some`: what changed is stored, `push some`, `restore`), and back. The first round compares
+what was restored with the data.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data import Change, warm
+from measure import Figures
+from peers import Tool
+
+STEPS = ("first", "none", "push", "some", "push some", "restore")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One step of one tool. Seconds and bytes; `size` is what the tool stores after it, `sent` the
+    bytes and objects that it says to have sent."""
+
+    data: str
+    step: str
+    tool: str
+    round: int
+    wall: float
+    cpu: float
+    memory: int
+    size: int
+    sent: tuple[int, int] | None
+
+
+class Comparison:
+    def __init__(self, name: str, data: Path, change: Change, tools: list[Tool]) -> None:
+        self.name, self.data, self.change, self.tools = name, data, change, tools
+
+    def run(self, rounds: int) -> Iterator[Sample]:
+        for number in range(rounds):
+            for tool in self.tools:
+                tool.start()
+            try:
+                yield from self._round(number)
+            finally:
+                for tool in self.tools:
+                    shutil.rmtree(tool.folder, ignore_errors=True)
+
+    def _round(self, number: int) -> Iterator[Sample]:
+        yield from self._step(number, "first", lambda tool: tool.first())
+        yield from self._step(number, "none", lambda tool: tool.again())
+        yield from self._step(number, "push", lambda tool: tool.push())
+        self.change.apply()
+        try:
+            yield from self._step(number, "some", lambda tool: tool.again())
+            yield from self._step(number, "push some", lambda tool: tool.push())
+            yield from self._step(number, "restore", lambda tool: self._restore(number, tool))
+        finally:
+            self.change.undo()
+
+    def _step(
+        self, number: int, step: str, work: Callable[[Tool], Figures | None]
+    ) -> Iterator[Sample]:
+        for tool in self.tools:
+            warm(tool.repository if step == "restore" else self.data)
+            figures = work(tool)
+            if figures is None:
+                continue
+            size, sent = tool.size(), tool.sent() if step.startswith("push") else None
+            yield Sample(
+                self.name,
+                step,
+                tool.name,
+                number,
+                round(figures.wall, 3),
+                round(figures.cpu, 3),
+                figures.memory,
+                size,
+                sent,
+            )
+
+    def _restore(self, number: int, tool: Tool) -> Figures:
+        target = tool.folder / "restored"
+        figures = tool.restore(target)
+        if number == 0:
+            self._check(tool, target)
+        shutil.rmtree(target)
+        return figures
+
+    def _check(self, tool: Tool, target: Path) -> None:
+        command = ["rsync", "-aHXnc", "--delete", "--exclude=.treering", "--out-format=%i %n"]
+        # Times of folders: bup restores them, borg in other order; none of them is content.
+        command += ["--omit-dir-times", f"{self.data}/", f"{target}/"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or done.stdout.strip():
+            print(f"{tool.name} restored something else:\n{done.stdout[:500]}", file=sys.stderr)
