@@ -7,12 +7,10 @@ and `switch -` tell where it was. Nothing here touches a work tree.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 import pygit2
 
-from .durable import fsync_folder
 from .errors import NotFound
 from .git_objects import clean_name
 from .history import BRANCHES, History, Person
@@ -22,12 +20,12 @@ _MOVED: Final = re.compile(r"\tcheckout: moving from (\S+) to \S+$")
 
 
 def set_head(history: History, target: str, who: Person | None = None) -> None:
-    """Put HEAD on a branch (its full ref name, born or not) or, detached, on a commit id."""
+    """Put HEAD on a branch (its full ref name, born or not) or, detached, on a commit id. libgit2
+    fsyncs the file and the folder that names it."""
     with history.changing() as repo:
         if who is not None:
             repo.set_ident(clean_name(who.name), clean_name(who.email))
         repo.set_head(target if target.startswith("refs/") else pygit2.Oid(hex=target))
-        fsync_folder(Path(repo.path))
 
 
 def current(history: History) -> str:

@@ -148,7 +148,10 @@ class _Server:
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
         ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
-        assert ready, f"hangs: {arguments} in {folder}"
+        if not ready:
+            self._close()
+            del _servers.mine  # whose next answer would be to this
+            raise AssertionError(f"hangs: {arguments} in {folder}")
         code = int(self._process.stdout.readline())
         return Done(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
 
