@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -45,6 +46,17 @@ def write_all(descriptor: int, content: bytes | bytearray | memoryview) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def pwritev_all(descriptor: int, contents: Sequence[bytes], offset: int) -> None:
+    """Write these one behind the other from `offset` on, with one call where that takes all; at
+    most 1,024 of them."""
+    written = os.pwritev(descriptor, contents, offset)
+    for content in contents:
+        if written < len(content):
+            pwrite_all(descriptor, memoryview(content)[written:], offset + written)
+        offset += len(content)
+        written = max(0, written - len(content))
 
 
 def pwrite_all(descriptor: int, content: bytes | memoryview, offset: int) -> None:

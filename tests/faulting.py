@@ -32,8 +32,18 @@ TREERING = str(Path(sys.executable).with_name("treering"))
 SECONDS = 600 if os.environ.get("TREERING_LONG") == "1" else 60
 """What takes longer hangs: long runs share the machine with others."""
 
-WRITING = ["write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "msync", "ftruncate"]
-WRITING += ["fallocate", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "mkdir"]
+WRITING = ["write", "pwrite64", "writev", "pwritev", "pwritev2", "fsync", "fdatasync", "msync"]
+WRITING += [
+    "ftruncate",
+    "fallocate",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "mkdir",
+]
 WRITING += ["mkdirat", "link", "linkat", "symlinkat", "mknodat"]
 METADATA = ["fchmod", "fchmodat", "fchown", "fchownat", "utimensat"]
 """What a restore changes beside content."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from faulting import TREERING, run
 
-CALLS = "openat,write,pwrite64,writev,pwritev,ftruncate,fallocate,mkdir,mkdirat,rename,renameat"
+CALLS = "openat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,mkdir,mkdirat,rename,renameat"
 CALLS += ",renameat2,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,syncfs"
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
@@ -71,7 +71,7 @@ def _parsed(text: str, cwd: Path) -> Iterator[Call]:
         if descriptor:
             folder = descriptor
             paths.append(descriptor)
-        elif found[1] not in ("write", "pwrite64", "writev", "pwritev"):
+        elif found[1] not in ("write", "pwrite64", "writev", "pwritev", "pwritev2"):
             if folder is not None:
                 paths.pop()
             paths.append(os.path.normpath(os.path.join(folder or cwd, name)))  # noqa: PTH118

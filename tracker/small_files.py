@@ -18,7 +18,7 @@ import msgspec
 from ..store import trees
 from ..store.block_store import BlockStore
 from ..store.content import block_count, blocks_of
-from ..store.durable import pwrite_all
+from ..store.durable import pwritev_all
 from ..store.errors import Corrupt, TreeringError
 from ..store.ids import NULL, block_id
 from ..store.nodes import Entry
@@ -176,10 +176,14 @@ class SmallFileWriter:
     def write(
         self, descriptor: int, entry: Entry, changes: Iterable[Change], blocks: dict[bytes, bytes]
     ) -> int:
-        """Write blocks; the bytes written."""
-        written = 0
+        """Write blocks, those side by side with one call; the bytes written."""
+        written = following = 0
+        run: list[bytes] = []
         for number, identity in changes:
             offset = number * self._block_size
+            if run and offset != following:
+                pwritev_all(descriptor, run, following - sum(map(len, run)))
+                run = []
             length = min(self._block_size, entry.size - offset)
             if identity == NULL and self._sparse:
                 punch(descriptor, offset, length)
@@ -187,8 +191,11 @@ class SmallFileWriter:
             block = blocks[identity] if identity != NULL else bytes(length)
             if len(block) != length:
                 raise Corrupt(f"a block of {os.fsdecode(entry.name)} has the wrong length")
-            pwrite_all(descriptor, block, offset)
+            run.append(block)
+            following = offset + length
             written += length
+        if run:
+            pwritev_all(descriptor, run, following - sum(map(len, run)))
         return written
 
     def _reaches_end(self, entry: Entry, plan: list[Change]) -> bool:

@@ -75,7 +75,7 @@ def test_only_differing_blocks_are_written(theirs: Work, tmp_path: Path) -> None
             file.seek(block * BLOCK)
             file.write(b"changed")
     theirs.commit("changed")
-    lines = mine.traced("pwrite64", "pull", log=tmp_path / "log")
+    lines = mine.traced("pwrite64,pwritev2", "pull", log=tmp_path / "log")
     assert written_bytes(lines, "disk.img") == 3 * BLOCK
     assert (mine.top / "disk.img").read_bytes() == disk.read_bytes()
 
@@ -265,5 +265,5 @@ def test_status_says_when_to_pull(theirs: Work, mine: Work) -> None:
 def fail_at(work: Work, path: str, *arguments: str) -> None:
     """Run a command on a disk that is full for this file; it fails."""
     wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(work.top / path)]
-    wrapper += ["-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC"]
+    wrapper += ["-e", "trace=pwrite64,pwritev2", "-e", "inject=pwrite64,pwritev2:error=ENOSPC"]
     Work(work.home, work.top, wrapper)(*arguments, code=(1, 3))

@@ -211,7 +211,7 @@ def test_only_differing_blocks_are_written_and_nothing_is_read_again(
             file.write(b"changed")
     work.write("files/7", "seven")
     work.commit("two")
-    lines = work.traced("pwrite64,openat,pread64", "switch", "main", log=tmp_path / "log")
+    lines = work.traced("pwrite64,pwritev2,openat,pread64", "switch", "main", log=tmp_path / "log")
     assert written_bytes(lines, "disk.img") == 3 * BLOCK
     assert not [line for line in lines if '"8"' in line or "files/8>" in line]
     lines = work.traced("openat", "status", log=tmp_path / "log")
@@ -303,7 +303,7 @@ def test_a_branch_that_one_remote_has_is_followed(split: Work, tmp_path: Path) -
 
 def test_a_full_disk_leaves_it_pending(split: Work) -> None:
     wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(split.top / "both")]
-    wrapper += ["-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC"]
+    wrapper += ["-e", "trace=pwrite64,pwritev2", "-e", "inject=pwrite64,pwritev2:error=ENOSPC"]
     Work(split.home, split.top, wrapper)("switch", "f", code=1)
     assert "hint: " in split("commit", "-m", "no", code=11).err
     assert "was interrupted" in split("status").out
