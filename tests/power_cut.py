@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 from faulting import TREERING, run
 
-CALLS = "openat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,mkdir,mkdirat,rename,renameat"
-CALLS += ",renameat2,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,syncfs"
+CALLS = "openat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,mkdir"
+CALLS += (
+    ",mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,syncfs"
+)
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
 _BEGUN = re.compile(r"(.*) <unfinished \.\.\.>$")

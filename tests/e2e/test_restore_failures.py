@@ -17,8 +17,8 @@ BACK = ("restore", "--source", "HEAD~1", "--force")
 
 @pytest.fixture
 def two(work: Work) -> Work:
-    """`big` differs in four of its five blocks, not in that in the middle, between two commits, `small` too, `d/gone` is deleted
-    in the second."""
+    """`big` differs in four of its five blocks, not in that in the middle, between two commits,
+    `small` too, `d/gone` is deleted in the second."""
     build(work.top, {"big": big(b"1"), "small": b"1", "d/gone": b"gone"})
     work.commit("one")
     build(work.top, {"big": big(b"2"), "small": b"2"})
@@ -56,8 +56,8 @@ def assert_refused(work: Work) -> str:
 
 
 def tear(work: Work) -> None:
-    """Restore the first commit with a disk that is full after the second block of `big`: blocks side by
-    side are written at once."""
+    """Restore the first commit with a disk that is full after the second block of `big`: those side
+    by side are written at once."""
     done = failing(work, "big", "error=ENOSPC:when=2+")(*BACK, code=3)
     assert "warning: big: cannot restore: No space left on device" in done.err
     assert "1 path half restored: commits are refused" in done.err
@@ -144,7 +144,7 @@ def test_a_file_that_is_as_it_was_is_only_warned_about(two: Work) -> None:
 
 def test_a_new_file_that_fails_does_not_stay(two: Work) -> None:
     (two.top / "big").unlink()
-    done = failing(two, "big", "error=ENOSPC:when=2+")(*BACK, code=3)
+    done = failing(two, "big", "error=ENOSPC:when=1+")(*BACK, code=3)
     assert "warning: big: cannot restore" in done.err and "half restored" not in done.err
     assert not (two.top / "big").exists()
     assert two.changes() == {"big": "deleted", "small": "modified", "d/gone": "new"}
@@ -153,7 +153,7 @@ def test_a_new_file_that_fails_does_not_stay(two: Work) -> None:
 def test_a_file_that_failed_after_the_old_one_was_replaced(two: Work) -> None:
     """It had another name, so it was to become a file of its own: neither is there now."""
     os.link(two.top / "big", two.top / "d" / "other name")
-    failing(two, "big", "error=EIO:when=2+")(*BACK, code=3)
+    failing(two, "big", "error=EIO:when=1+")(*BACK, code=3)
     assert not (two.top / "big").exists()
     assert "failed at big" in assert_refused(two)
     two(*BACK)
