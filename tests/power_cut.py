@@ -17,7 +17,8 @@ from faulting import TREERING, run
 
 CALLS = "openat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,mkdir"
 CALLS += (
-    ",mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,syncfs"
+    ",mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir"
+CALLS += ",fsync,fdatasync,syncfs"
 )
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
