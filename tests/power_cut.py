@@ -15,11 +15,8 @@ from typing import NamedTuple
 
 from faulting import TREERING, run
 
-CALLS = "openat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,mkdir"
-CALLS += (
-    ",mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir"
-CALLS += ",fsync,fdatasync,syncfs"
-)
+CALLS = "openat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate,mkdir,mkdirat,rename"
+CALLS += ",renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,syncfs"
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
 _BEGUN = re.compile(r"(.*) <unfinished \.\.\.>$")
