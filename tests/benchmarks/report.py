@@ -111,10 +111,15 @@ def sizes(results: Results) -> str:
     """MiB stored at the end, and as a part of the smallest peer's; rsync's plain copy aside."""
     rows = []
     for data in dict.fromkeys(s.data for s in results.samples):
-        ends = {tool: results.median(data, "some", tool, "size") for tool in results.tools()}
+        ends = {
+            tool: results.median(data, "some", tool, "size")
+            for tool in results.tools()
+            if results.of(data, "some", tool)
+        }
         peers = [size for tool, size in ends.items() if tool not in ("treering", "rsync")]
-        ratio = f"{ends['treering'] / min(peers):.2f}" if peers else ""
-        rows.append([data, *map(mib, ends.values()), ratio])
+        ratio = f"{ends['treering'] / min(peers):.2f}" if peers and "treering" in ends else ""
+        cells = [mib(ends[tool]) if tool in ends else "" for tool in results.tools()]
+        rows.append([data, *cells, ratio])
     return table(["data", *results.tools(), "treering : smallest peer"], rows)
 
 

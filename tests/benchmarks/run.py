@@ -3,7 +3,8 @@
 Makes the data sets in WORK once, installs the peers from Debian when it can, runs all steps in
 turns (see rounds.py), and writes tables and plots into the document (`--write`). The samples
 themselves go to figures/performance.json beside it, from which `--again` writes the tables anew.
-`--quick` takes less data and one round, three minutes in all, and only prints.
+Interrupted, it writes what it has. `--quick` takes less data and one round, three minutes in all,
+and only prints.
 Usage: run.py [--work DIR] [--rounds N] [--quick] [--write docs/performance.md] [--tools A,B]
               [image|tree|commands ...]
 """
@@ -100,7 +101,13 @@ def plots(kept: dict[str, object], folder: Path) -> None:
 def measured(arguments: argparse.Namespace) -> dict[str, object]:
     tools = peers.installed(arguments.tools.split(","))
     kept: dict[str, object] = {"machine": machine(tools, arguments.work)}
-    kept["samples"] = [asdict(sample) for sample in samples(arguments, tools)]
+    found: list[dict[str, object]] = []
+    kept["samples"] = found
+    try:
+        for sample in samples(arguments, tools):
+            found.append(asdict(sample))
+    except KeyboardInterrupt:
+        print("interrupted: the figures up to here")
     scale = QUICK if arguments.quick else FULL
     timed = commands.commands(arguments.work, arguments.rounds, scale)
     kept["commands"] = [tuple(each) for each in timed] if "commands" in arguments.what else []
