@@ -9,13 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fault_trees import third_tree
-from faulting import (
-    Done,
-    check_error,
-    check_snapshot,
-    succeed,
-    treering,
-)
+from faulting import check_error, check_snapshot
+from running import Done, succeed, treering
 
 Damage = Callable[[Path], None]
 

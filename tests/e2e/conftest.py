@@ -11,13 +11,9 @@ from pathlib import Path
 
 import pytest
 from fault_trees import second_tree, third_tree
-from faulting import (
-    COMMIT,
-    copy,
-    first_commit,
-    succeed,
-)
+from faulting import COMMIT, copy, first_commit
 from live_trees import NOBODY, NobodyWork, Work, build, make_home, python_for_all
+from running import succeed
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ from faulting import (
     fault_each,
     faults,
     inject,
-    succeed,
-    treering,
 )
+from running import succeed, treering
 
 FIRST = ["commit", "-m", "first"]
 

@@ -22,9 +22,8 @@ from faulting import (
     fault_each,
     faults,
     inject,
-    succeed,
-    treering,
 )
+from running import succeed, treering
 
 MERGE = ["merge", "night"]
 ABORT = ["merge", "--abort"]

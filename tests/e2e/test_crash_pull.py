@@ -21,9 +21,8 @@ from faulting import (
     faults,
     inject,
     repoint,
-    succeed,
-    treering,
 )
+from running import succeed, treering
 
 PULL = ["pull"]
 

@@ -20,9 +20,8 @@ from faulting import (
     faults,
     inject,
     repoint,
-    run,
-    succeed,
 )
+from running import run, succeed
 
 from treering.store.remotes.local import open_local
 from treering.store.repository import Repository

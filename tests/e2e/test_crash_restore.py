@@ -19,9 +19,8 @@ from faulting import (
     fault_each,
     faults,
     inject,
-    succeed,
-    treering,
 )
+from running import succeed, treering
 
 
 def restore_at(what: str, point: Point, folder: Path) -> None:

@@ -22,10 +22,9 @@ from faulting import (
     fault_each,
     faults,
     inject,
-    succeed,
-    treering,
     was_injected,
 )
+from running import succeed, treering
 
 SWITCH = ["switch", "old"]
 

@@ -16,18 +16,8 @@ from typing import NamedTuple
 import pytest
 from damaging import cut, flip, remove, rewrite
 from fault_trees import second_tree, third_tree, write
-from faulting import (
-    COMMIT,
-    Done,
-    check_error,
-    check_whole,
-    first_commit,
-    run,
-    sample,
-    side_by_side,
-    succeed,
-    treering,
-)
+from faulting import COMMIT, check_error, check_whole, first_commit, sample, side_by_side
+from running import Done, run, succeed, treering
 
 from treering.store.repository import Repository
 from treering.tracker.unrestored import Note, Unrestored

@@ -18,14 +18,8 @@ from damaging import (
     rewrite,
 )
 from fault_trees import third_tree
-from faulting import (
-    check_error,
-    check_whole,
-    commits,
-    run,
-    succeed,
-    treering,
-)
+from faulting import check_error, check_whole, commits
+from running import run, succeed, treering
 
 
 def loose(top: Path, revision: str) -> Path:

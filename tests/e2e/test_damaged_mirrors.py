@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 from damaging import WAYS, Damage, empty, flip, nothing_crashes, noticed, remove, repository
 from fault_trees import third_tree
-from faulting import (
-    check_snapshot,
-    check_whole,
-    succeed,
-    treering,
-)
+from faulting import check_snapshot, check_whole
+from running import succeed, treering
 
 
 def data(top: Path) -> Path:

@@ -19,14 +19,8 @@ from damaging import (
     repository,
 )
 from fault_trees import read_tree, third_tree
-from faulting import (
-    check_error,
-    check_snapshot,
-    check_whole,
-    commits,
-    succeed,
-    treering,
-)
+from faulting import check_error, check_snapshot, check_whole, commits
+from running import succeed, treering
 
 from treering.store.packfile import FOOTER_ENTRY, TRAILER, read_footer
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from damaging import repository
-from faulting import check_error, check_whole, treering
+from faulting import check_error, check_whole
+from running import treering
 
 
 @pytest.mark.parametrize(

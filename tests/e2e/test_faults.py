@@ -21,9 +21,9 @@ from faulting import (
     inject,
     points_of,
     sample,
-    treering,
     was_injected,
 )
+from running import treering
 
 READING = ["read", "pread64", "preadv", "preadv2", "copy_file_range"]
 

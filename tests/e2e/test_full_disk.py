@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from fault_trees import read_tree, second_tree, third_tree
 from faulting import (
-    Done,
     Point,
     check_error,
     check_next_commit,
@@ -21,11 +20,9 @@ from faulting import (
     commits,
     first_commit,
     inject,
-    run,
     seed,
-    succeed,
-    treering,
 )
+from running import Done, run, succeed, treering
 
 
 @pytest.fixture

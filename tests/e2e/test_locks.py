@@ -8,18 +8,15 @@ from pathlib import Path
 from faulting import (
     COMMIT,
     KILL,
-    TREERING,
     Point,
     check_next_commit,
     check_snapshot,
     check_whole,
     commits,
-    environment,
     inject,
-    succeed,
-    treering,
     was_injected,
 )
+from running import TREERING, environment, succeed, treering
 
 
 def holder(top: Path) -> subprocess.Popen[bytes]:

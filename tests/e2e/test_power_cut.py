@@ -9,13 +9,9 @@ from pathlib import Path
 
 import pytest
 from fault_trees import second_tree, third_tree
-from faulting import (
-    copy,
-    first_commit,
-    repoint,
-    succeed,
-)
+from faulting import copy, first_commit, repoint
 from power_cut import Call, Disk, traced
+from running import succeed
 
 Names = Callable[[Call], bool]
 

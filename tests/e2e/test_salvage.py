@@ -9,15 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from faulting import (
-    TREERING,
-    check_snapshot,
-    check_whole,
-    commits,
-    environment,
-    succeed,
-    treering,
-)
+from faulting import check_snapshot, check_whole, commits
+from running import TREERING, environment, succeed, treering
 
 SIZE = 300 << 20
 BLOCKS = SIZE >> 16
