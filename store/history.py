@@ -34,7 +34,8 @@ from .git_objects import (
 from .history_values import BRANCHES, Commit, HistoryObject, Person, RefUpdate, Tag
 from .locking import FileLock
 from .loose_objects import SEE_FSCK, LooseObjects
-from .ref_writer import RefWriter, git_errors, readable_refs
+from .ref_reader import RefReader
+from .ref_writer import RefWriter, git_errors
 from .root_record import RootRecord, decode_record, encode_record
 from .tags import decode_tag, encode_tag
 
@@ -72,7 +73,8 @@ class History:
             self._repo = pygit2.Repository(str(path))
         except pygit2.GitError as error:
             raise Corrupt(f"history at {path} cannot be opened: {error}") from error
-        self._refs = RefWriter(path, self._repo, self._loose)
+        self._reader = RefReader(self._repo)
+        self._refs = RefWriter(path, self._repo, self._loose, self._reader)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -167,35 +169,16 @@ class History:
     def head(self) -> str | None:
         """The id of the commit that HEAD names, or None when there is none yet. Corrupt when HEAD
         or its branch cannot be read: that is not the same as none."""
-        try:
-            if self._repo.head_is_unborn:
-                return None
-            return str(self._repo.head.target)
-        except (pygit2.GitError, KeyError) as error:
-            what = " ".join(str(error).split())
-            raise Corrupt(f"HEAD or its branch is damaged: {what}", hint=SEE_FSCK) from error
+        return self._reader.head()
 
     def branch(self) -> str | None:
         """The branch that HEAD is on, without refs/heads/, born or not; None when detached."""
-        with readable_refs():
-            target = self._repo.lookup_reference("HEAD").raw_target
-        if isinstance(target, bytes):
-            name = target.decode("utf-8", "surrogateescape")
-            if not name.startswith(BRANCHES):
-                raise Corrupt(f"HEAD is damaged: it names {name!r}, which is no branch")
-            return name.removeprefix(BRANCHES)
-        return None
+        return self._reader.branch()
 
     def refs(self, prefix: str = "refs/") -> dict[str, str]:
         """Full ref name -> the id it holds, for refs below `prefix`: what a move compares with
         and what travels. Of an annotated tag that is the tag object, not a commit: see `tips`."""
-        found = {}
-        with readable_refs():
-            for name in self._repo.references:
-                if name.startswith(prefix):
-                    with suppress(KeyError):
-                        found[name] = str(self._repo.references[name].resolve().target)
-        return found
+        return self._reader.refs(prefix)
 
     def tips(self, prefix: str = "refs/") -> dict[str, str]:
         """Full ref name -> id of the commit it leads to, through annotated tags, for refs below
@@ -228,23 +211,16 @@ class History:
 
     def ref(self, name: str) -> str | None:
         """The id that a full ref name holds (of an annotated tag, the tag object's), or None."""
-        return self._refs.held(name)
+        return self._reader.held(name)
 
     def last_move(self, name: str) -> str | None:
         """The id that a ref was moved to last, by its reflog; None where there is none."""
-        with readable_refs(), suppress(KeyError):
-            for entry in self._repo.lookup_reference(name).log():
-                return str(entry.oid_new)
-        return None
+        return next((new for _, new in self._reader.moves(name)), None)
 
     def reflog_ids(self, name: str) -> set[str]:
-        """All commit ids that the reflog of a ref names."""
-        try:
-            entries = list(self._repo.lookup_reference(name).log())
-        except KeyError:
-            return set()
-        ids = {str(oid) for entry in entries for oid in (entry.oid_new, entry.oid_old)}
-        return {oid for oid in ids if oid != ZERO and oid in self._repo}
+        """All commit ids that the reflog of a ref names, of those that are here."""
+        ids = {one for move in self._reader.moves(name) for one in move}
+        return {one for one in ids if one != ZERO and one in self._repo}
 
     def log(self, wanted: Iterable[str], hidden: Iterable[str] = ()) -> Iterator[Commit]:
         """Commits reachable from `wanted` and not from `hidden`, newest first, children before

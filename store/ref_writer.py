@@ -14,30 +14,26 @@ import pygit2
 
 from . import ref_moves
 from .durable import fsync_folder
-from .errors import Conflict, Corrupt, TreeringError, storage_error
+from .errors import Conflict, TreeringError, storage_error
 from .git_objects import clean_name
 from .history_values import BRANCHES, Person, RefUpdate
-from .loose_objects import SEE_FSCK, LooseObjects
+from .loose_objects import LooseObjects
+from .ref_reader import RefReader
 
 
 class RefWriter:
     """The refs of the history at `path`."""
 
-    def __init__(self, path: Path, repo: pygit2.Repository, loose: LooseObjects) -> None:
+    def __init__(
+        self, path: Path, repo: pygit2.Repository, loose: LooseObjects, reader: RefReader
+    ) -> None:
+        self._held = reader.held
         self._path = path
         self._repo = repo
         self._loose = loose
 
-    def held(self, name: str) -> str | None:
-        """The id that a full ref name holds, or None."""
-        try:
-            with readable_refs():
-                return str(self._repo.lookup_reference(name).resolve().target)
-        except (KeyError, ValueError):
-            return None
-
     def _compare(self, update: RefUpdate) -> None:
-        current = self.held(update.name)
+        current = self._held(update.name)
         if current != update.old:
             name = update.name.removeprefix(BRANCHES)
             where = current[:10] if current else "nothing"
@@ -93,7 +89,7 @@ class RefWriter:
         disk refuses this as well, the note stays, and the next writer makes the rest."""
         try:
             for name, old, new, _ in sorted(updates, key=lambda update: update.new is None):
-                if self.held(name) == new != old:
+                if self._held(name) == new != old:
                     self.move(RefUpdate(name, new, old), who, "taken back")
         except (OSError, pygit2.GitError, TreeringError):
             return False
@@ -105,7 +101,7 @@ class RefWriter:
         if left is None:
             return
         for update in sorted(left.updates, key=lambda update: update.new is not None):
-            if self.held(update.name) == update.old:
+            if self._held(update.name) == update.old:
                 self.move(update, left.who, left.message)
         ref_moves.end(self._path)
 
@@ -119,14 +115,3 @@ def git_errors(action: str) -> Iterator[None]:
         raise storage_error(action, error) from error
     except pygit2.GitError as error:
         raise storage_error(action, OSError(str(error))) from error
-
-
-@contextmanager
-def readable_refs() -> Iterator[None]:
-    """Files of refs that libgit2 cannot make sense of, as Corrupt."""
-    try:
-        yield
-    except (KeyError, ValueError):  # a ref that is not there is a GitError, too
-        raise
-    except pygit2.GitError as error:
-        raise Corrupt(f"history: a ref is damaged: {error}", hint=SEE_FSCK) from error
