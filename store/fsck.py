@@ -43,6 +43,7 @@ from .root_check import RootCheck
 from .state_file import is_whole
 
 BATCH: Final = 256
+MAX_PIECE: Final = 1 << 20
 MAX_PATHS: Final = 20
 REF: Final = re.compile(rb"(ref: refs/\S[^\n]*/[^\n]+|[0-9a-f]{40})\n?")
 """What a file of a ref may hold."""
@@ -316,10 +317,18 @@ def _has_moved_on(history: History, name: str, here: str, last: str) -> bool:
 def _check_git_packs(repository: Repository, findings: Findings) -> None:
     """Packs of Git end with a sum of all that is before it."""
     for path in sorted((repository.path / "history" / "objects" / "pack").glob("pack-*")):
-        if path.suffix in (".pack", ".idx"):
-            content = path.read_bytes()
-            if sha1(content[:-20]).digest() != content[-20:]:
-                findings.add(f"history: objects/pack/{path.name} is damaged")
+        if path.suffix in (".pack", ".idx") and not _ends_with_its_sum(path):
+            findings.add(f"history: objects/pack/{path.name} is damaged")
+
+
+def _ends_with_its_sum(path: Path) -> bool:
+    digest = sha1()
+    left = path.stat().st_size - digest.digest_size
+    with path.open("rb") as file:
+        while left > 0 and (piece := file.read(min(left, MAX_PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+        return left == 0 and file.read() == digest.digest()
 
 
 def _all_commits(repository: Repository, findings: Findings) -> list[str]:
