@@ -293,7 +293,7 @@ def copy(source: Path, target: Path) -> None:
 def commits(top: Path, revision: str = "HEAD") -> list[str]:
     """The ids of all commits, newest first."""
     done = succeed(top, "log", "--json", revision)
-    return [commit["commit"] for commit in done.json()]
+    return [commit["commit"] for commit in done.json]
 
 
 def check_whole(top: Path) -> None:

@@ -7,7 +7,6 @@ command on one work tree, as a subprocess with a home folder of its own.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from running import Done, run_forked
 
 from treering.store.repository import Repository
 from treering.tracker import restore_log
@@ -97,32 +98,6 @@ def rsync_differences(a: Path, b: Path) -> str:
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command printed."""
-
-    code: int
-    raw: bytes
-    err: str
-
-    @property
-    def out(self) -> str:
-        return self.raw.decode("utf-8", "surrogateescape")
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.raw)
-
-    @property
-    def error(self) -> Any:
-        """The error document that `--json` prints."""
-        return json.loads(self.err)
-
-
 IDENTITY = "[user]\n\tname = Test Er\n\temail = test@example.org\n"
 
 
@@ -167,8 +142,13 @@ class Work:
         self, *arguments: str | bytes, code: int | tuple[int, ...] = 0, cwd: Path | None = None
     ) -> Done:
         """Run the command; it must end with `code`, and never with a traceback."""
-        process = self.start(*arguments, cwd=cwd)
-        return finished(process, code, arguments)
+        return expect(self.run(*arguments, cwd=cwd), code, arguments)
+
+    def run(self, *arguments: str | bytes, cwd: Path | None = None) -> Done:
+        """Run the command, forked if nothing wraps it."""
+        if self.wrapper:
+            return ended(self.start(*arguments, cwd=cwd))
+        return run_forked(cwd or self.top, environment(self.home), arguments)
 
     def commit(self, message: str = "a commit", *arguments: str, code: int = 0) -> Any:
         """Commit; the JSON document."""
@@ -236,18 +216,27 @@ def written_bytes(lines: list[str], name: str) -> int:
 def finished(
     process: subprocess.Popen[bytes], code: int | tuple[int, ...], what: object = ""
 ) -> Done:
-    """What a started command printed and said at its end."""
+    """What a started command printed and said at its end, as `expect` wants it."""
+    return expect(ended(process), code, what)
+
+
+def ended(process: subprocess.Popen[bytes]) -> Done:
+    """How a started command ends."""
     try:
-        out, raw_err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=200)
     except BaseException:
         process.kill()
         process.communicate()
         raise
-    err = raw_err.decode("utf-8", "surrogateescape")
+    return Done(process.returncode, out, err.decode("utf-8", "surrogateescape"))
+
+
+def expect(done: Done, code: int | tuple[int, ...], what: object = "") -> Done:
+    """It must have ended with `code`, and never with a traceback."""
     codes = (code,) if isinstance(code, int) else code
-    assert process.returncode in codes, f"{what}: exit {process.returncode}\n{out!r}\n{err}"
-    assert "Traceback" not in err, err
-    return Done(process.returncode, out, err)
+    assert done.code in codes, f"{what}: exit {done.code}\n{done.raw!r}\n{done.err}"
+    assert "Traceback" not in done.err, done.err
+    return done
 
 
 @contextmanager
@@ -274,6 +263,9 @@ class NobodyWork(Work):
     """A work tree of the user `nobody`, who runs the command with `python`."""
 
     python: Path = Path(sys.executable)
+
+    def run(self, *arguments: str | bytes, cwd: Path | None = None) -> Done:
+        return ended(self.start(*arguments, cwd=cwd))
 
     def start(self, *arguments: str | bytes, cwd: Path | None = None) -> subprocess.Popen[bytes]:
         script = "from treering.cli.main import main; main()"

@@ -144,7 +144,7 @@ def test_what_is_said_of_merges_that_were_interrupted(two_commits: Path, tmp_pat
     for command in (["merge"], ["merge", "--theirs"], ["merge", "--ours", "many/003"]):
         assert "was interrupted" in treering(top, *command).err
     went_on = treering(top, "merge", "--json", "--continue")
-    (left,) = went_on.json()["conflicts"]
+    (left,) = went_on.json["conflicts"]
     assert went_on.code == 11 and left["path"] == "many/003"
     assert "a merge of 'night' is not finished" in treering(top, "merge").err
     assert inject(point, KILL, folder, ABORT, top).code == -9

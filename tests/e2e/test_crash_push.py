@@ -67,7 +67,7 @@ def with_branches(with_remote: Path) -> Path:
 
 
 def branches(remote: Path) -> dict[str, str]:
-    listed = succeed(remote, "branch", "--json").json()
+    listed = succeed(remote, "branch", "--json").json
     return {ref["name"]: ref["commit"] for ref in listed}
 
 
@@ -81,7 +81,7 @@ def push_of_several_at(what: str, point: Point, folder: Path) -> None:
     done = inject(point, what, folder, SEVERAL, top)
     check_end(what, done, folder)
     # Whoever asks the remote for its refs finds all of them moved, or none.
-    shown = succeed(top, "remote", "show", "origin", "--json").json()["refs"]
+    shown = succeed(top, "remote", "show", "origin", "--json").json["refs"]
     there = {name.removeprefix("refs/heads/"): commit for name, commit in shown.items()}
     assert there in (before, after)
     assert done.code != 0 or there == after

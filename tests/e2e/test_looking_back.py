@@ -9,7 +9,8 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from live_trees import Done, Work
+from live_trees import Work
+from running import Done
 
 from treering.store.ids import NODE_PREFIX
 from treering.store.packfile import read_footer

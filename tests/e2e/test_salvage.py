@@ -70,12 +70,12 @@ def grown(top: Path) -> int:
 
 def check_rest(top: Path, before: int, target: Path) -> None:
     """A commit that stores no more than what was not there, and nothing twice."""
-    done = succeed(top, "commit", "--json", "-m", "whole").json()
+    done = succeed(top, "commit", "--json", "-m", "whole").json
     assert done["change"]["stored"] <= SIZE - before + SLACK
     assert done["change"]["size"] >= SIZE
     assert not list((top / ".treering" / "tmp").glob("pack-*"))
     assert kept(top) < SIZE + 2 * SLACK
-    found = succeed(top, "fsck", "--json", "--read-data").json()
+    found = succeed(top, "fsck", "--json", "--read-data").json
     assert found["whole"]
     assert BLOCKS < found["objects"] < BLOCKS + NODES
     check_snapshot(top, target)

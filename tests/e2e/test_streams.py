@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from live_trees import PROGRAM, Done, Work, build, environment
+from live_trees import PROGRAM, Work, build, environment
+from running import Done
 
 FULL = "treering: writing the output: No space left on device"
 
