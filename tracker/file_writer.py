@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
@@ -23,14 +24,26 @@ from ..store.nodes import Entry
 from ..store.progress import Progress
 from ..store.repository import Repository
 from .compare import live_differences
+from .direct_writes import DirectWrites
 from .metadata import XattrFilter
-from .small_files import FLAGS, Change, FileTask, SmallFileWriter, Written, failed, set_size
+from .small_files import (
+    FLAGS,
+    Change,
+    FileTask,
+    Put,
+    SmallFileWriter,
+    Written,
+    failed,
+    set_size,
+)
 from .write_processes import WriteProcesses
 
 PIECE_BLOCKS: Final = 64
 MANY_FILES: Final = 1024
 """From this many small files on, processes pay for their start of 0.1 s."""
 MAX_PROCESSES: Final = 3
+UNCACHED: Final = 64 << 20
+"""From this size on a new file is written past the page cache."""
 
 
 class FileWriter:
@@ -49,7 +62,8 @@ class FileWriter:
         self._small = SmallFileWriter(self._store, self._block_size, keep, sparse=sparse)
         self._files = 0
         self._processes: WriteProcesses | None = None
-        self.pool = ThreadPoolExecutor(self._threads, thread_name_prefix="restore")
+        # One more than there are processors: one at a time waits for the disk.
+        self.pool = ThreadPoolExecutor(self._threads + 1, thread_name_prefix="restore")
 
     def close(self) -> None:
         """What was handed in may still be written."""
@@ -97,7 +111,8 @@ class FileWriter:
         try:
             with self._small.opened(task) as (descriptor, fresh):
                 changes = self._plan_large(task, descriptor, fresh)
-                written = self._write_pieces(descriptor, task.entry, changes)
+                with self._writes(task, descriptor, fresh) as put:
+                    written = self._write_pieces(descriptor, task.entry, changes, put)
                 self._progress.advance(files=1)
                 return self._small.complete(task, descriptor, written)
         except OSError as error:
@@ -116,11 +131,22 @@ class FileWriter:
         # Compared whole before the first block is written: the comparison reads the same file.
         return iter([(number, goal) for number, _, goal in found if number < blocks])
 
-    def _write_pieces(self, descriptor: int, entry: Entry, changes: Iterator[Change]) -> int:
+    @contextmanager
+    def _writes(self, task: FileTask, descriptor: int, fresh: bool) -> Iterator[Put | None]:
+        """How to write the pieces of a file; None for the usual way."""
+        if not fresh or task.entry.size < UNCACHED:
+            yield None
+            return
+        with DirectWrites(task.folder, task.entry.name, descriptor) as direct:
+            yield direct.write
+
+    def _write_pieces(
+        self, descriptor: int, entry: Entry, changes: Iterator[Change], put: Put | None
+    ) -> int:
         def write(piece: list[Change]) -> int:
             wanted = {identity for _, identity in piece if identity != NULL}
             written = self._small.write(
-                descriptor, entry, piece, trees.read_blocks(self._store, wanted)
+                descriptor, entry, piece, trees.read_blocks(self._store, wanted), put
             )
             self._progress.advance(size=written)
             return written

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,6 +34,8 @@ FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_N
 
 Change = tuple[int, bytes]
 """(block number, wanted id); the null id for zeros"""
+Put = Callable[[Sequence[bytes], int], None]
+"""Writes some contents one behind the other from an offset on."""
 
 
 class FileTask(msgspec.Struct, array_like=True, eq=False):
@@ -174,15 +177,21 @@ class SmallFileWriter:
             return os.open(name, FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder), True
 
     def write(
-        self, descriptor: int, entry: Entry, changes: Iterable[Change], blocks: dict[bytes, bytes]
+        self,
+        descriptor: int,
+        entry: Entry,
+        changes: Iterable[Change],
+        blocks: dict[bytes, bytes],
+        put: Put | None = None,
     ) -> int:
-        """Write blocks, those side by side with one call; the bytes written."""
+        """Write blocks, those side by side with one call of `put`; the bytes written."""
+        put = put or partial(pwritev_all, descriptor)
         written = following = 0
         run: list[bytes] = []
         for number, identity in changes:
             offset = number * self._block_size
             if run and offset != following:
-                pwritev_all(descriptor, run, following - sum(map(len, run)))
+                put(run, following - sum(map(len, run)))
                 run = []
             length = min(self._block_size, entry.size - offset)
             if identity == NULL and self._sparse:
@@ -195,7 +204,7 @@ class SmallFileWriter:
             following = offset + length
             written += length
         if run:
-            pwritev_all(descriptor, run, following - sum(map(len, run)))
+            put(run, following - sum(map(len, run)))
         return written
 
     def _reaches_end(self, entry: Entry, plan: list[Change]) -> bool:
