@@ -16,10 +16,10 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from ..store.errors import storage_error
-from ..store.history import Commit, Person
 from ..store.quoting import quote_path
 
 if TYPE_CHECKING:
+    from ..store.history_values import Commit, Person
     from ..tracker.changes import Region
 
 Json = dict[str, Any]

@@ -13,11 +13,12 @@ import argparse
 import random
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from measure import TREERING
 
 from treering.store.codec import Codec
 from treering.store.content import IndexBuilder
@@ -31,7 +32,6 @@ from treering.store.repository import Repository
 from treering.store.root_record import Change, RootRecord
 from treering.store.trees import encode_root
 
-TREERING = Path(sys.executable).parent / "treering"
 COMMITS = 2_000
 TOPS, MIDDLES, FILES, LARGE = 18, 50, 100, 10_000
 """Folders, folders in each, files in each of those; files of one large folder beside them."""

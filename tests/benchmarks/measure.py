@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-TREERING: Final = Path(sys.executable).parent / "treering"
+TREERING: Final = Path(os.environ.get("TREERING", Path(sys.executable).parent / "treering"))
 INTERVAL: Final = 0.05
 SECTOR: Final = 512
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,13 @@ def test_quiet(work: Work) -> None:
     done = work("restore", "--force", "-q")
     assert (done.out, done.err) == ("", "")
     assert work("log", "-q", "--oneline").out != ""
+
+
+def test_what_needs_no_history_does_not_wait_for_its_library() -> None:
+    for arguments in (["--version"], ["--help"]):
+        script = f"from treering.cli.main import run; import sys; run({arguments})"
+        script += "; sys.exit('pygit2' in sys.modules)"
+        subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_version_and_help(work: Work) -> None:
