@@ -1,0 +1,180 @@
+"""One block map: what changed in a work tree during one era.
+
+Files and folders go by the tracker's *serial*, which says nothing of where they lie. Of a file the
+map holds the numbers of changed blocks and the smallest size it had; of a folder the names that
+changed; of both, whether attributes did. Where an object's name changed it holds the *base
+binding*: the name the object had in the base root, or that it had none. An object without an entry
+there is bound where it lies: see `name_table`.
+
+A map may say too much, never too little: whoever reads it looks at what is marked, and what is as
+it was adds nothing. Not thread-safe; `map_pair` guards it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, NewType
+
+from pyroaring import BitMap64
+
+Serial = NewType("Serial", int)
+TOP: Final = Serial(1)
+"""The top folder of the work tree."""
+
+
+class Home(NamedTuple):
+    """A name in a folder."""
+
+    folder: Serial
+    name: bytes
+
+
+@dataclass(eq=False, slots=True)
+class FileChange:
+    """`smallest`: the smallest size in bytes that the file had while it changed, None when no size
+    change was seen. What the base has from there on is no longer in the file, written or not."""
+
+    blocks: BitMap64 = field(default_factory=BitMap64)
+    smallest: int | None = None
+
+    def reach(self, size: int) -> None:
+        self.smallest = size if self.smallest is None else min(self.smallest, size)
+
+    def merge(self, other: FileChange) -> None:
+        self.blocks |= other.blocks
+        if other.smallest is not None:
+            self.reach(other.smallest)
+
+
+@dataclass(eq=False)
+class BlockMap:
+    """Sizes and offsets in bytes. `base` is the root that the changes are relative to, as its id in
+    hex, empty for none."""
+
+    block_size: int
+    era: int = 0
+    base: bytes = b""
+    files: dict[Serial, FileChange] = field(default_factory=dict)
+    names: dict[Serial, set[bytes]] = field(default_factory=dict)
+    attributes: set[Serial] = field(default_factory=set)
+    homes: dict[Serial, Home | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.names or self.attributes)
+
+    # -- marking ---------------------------------------------------------------------------------
+
+    def write(self, serial: Serial, offset: int, length: int) -> None:
+        """These bytes of a file may have changed. Its size is told to `resize`."""
+        if length > 0:
+            first, last = offset // self.block_size, (offset + length - 1) // self.block_size
+            self._file(serial).blocks.add_range(first, last + 1)
+
+    def resize(self, serial: Serial, before: int, after: int) -> None:
+        """A file changed its size. The block where the smaller one ends has another length, thus
+        another id."""
+        if before == after:
+            return
+        change = self._file(serial)
+        smaller = min(before, after)
+        change.blocks.add(smaller // self.block_size)
+        change.reach(smaller)
+
+    def touch(self, serial: Serial) -> None:
+        """Attributes changed: mode, owner, times, xattrs."""
+        self.attributes.add(serial)
+
+    def rename(self, home: Home) -> None:
+        """The folder has another object, or none, under this name."""
+        self.names.setdefault(home.folder, set()).add(home.name)
+
+    def bind(self, serial: Serial, home: Home | None) -> None:
+        """Where an object was in the base root, told before it moves; the first word counts."""
+        self.homes.setdefault(serial, home)
+
+    def forget(self, serial: Serial, *, folder: bool) -> None:
+        """An object is gone for good: no name, nobody has it open. What was moved out of a folder
+        before is still bound by way of it."""
+        self.files.pop(serial, None)
+        self.names.pop(serial, None)
+        self.attributes.discard(serial)
+        if not folder:
+            self.homes.pop(serial, None)
+
+    def _file(self, serial: Serial) -> FileChange:
+        change = self.files.get(serial)
+        if change is None:
+            change = self.files[serial] = FileChange()
+        return change
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def changed_blocks(self, serial: Serial, base_size: int, size: int) -> BitMap64:
+        """The blocks of a file of `size` bytes now, `base_size` in the base root, that differ from
+        the base, or may. A block beyond the base's last that is not among them is a hole."""
+        change = self.files.get(serial)
+        if change is None:
+            return BitMap64()
+        blocks = change.blocks.copy()
+        if change.smallest is not None and change.smallest < base_size:
+            blocks.add_range(change.smallest // self.block_size, self._count(base_size))
+        blocks.remove_range(self._count(size), 1 << 63)
+        return blocks
+
+    def _count(self, size: int) -> int:
+        return -(-size // self.block_size)
+
+    def changed(self) -> set[Serial]:
+        """All objects that something is marked of."""
+        return self.files.keys() | self.names.keys() | self.attributes
+
+    def dirty_bytes(self) -> int:
+        """At most this many bytes of content changed."""
+        return sum(len(change.blocks) for change in self.files.values()) * self.block_size
+
+    # -- two maps --------------------------------------------------------------------------------
+
+    def merge(self, later: BlockMap) -> None:
+        """Take over what changed in the era after this one. Where an object was when that era began
+        is where it was all through this one, unless it moved here."""
+        for serial, change in later.files.items():
+            self._file(serial).merge(change)
+        for folder, names in later.names.items():
+            self.names.setdefault(folder, set()).update(names)
+        self.attributes |= later.attributes
+        for serial, home in later.homes.items():
+            self.bind(serial, home)
+
+    def without(self, entered: Entered) -> BlockMap:
+        """What is left when some of it has entered a root: a map relative to that root.
+
+        An object that entered is bound to the name it entered by. One that did not, and whose old
+        name did, has lost that: it is bound to nothing, which costs reading it whole."""
+        left = BlockMap(self.block_size, self.era, self.base)
+        left.files = {
+            serial: change for serial, change in self.files.items() if serial not in entered.files
+        }
+        for folder, names in self.names.items():
+            if rest := names - entered.names.get(folder, set()):
+                left.names[folder] = rest
+        left.attributes = self.attributes - entered.attributes
+        for serial, home in self.homes.items():
+            if home is not None and home.name in entered.names.get(home.folder, ()):
+                home = None
+            left.homes[serial] = entered.placed.get(serial, home)
+        return left
+
+
+@dataclass(eq=False)
+class Entered:
+    """What of a frozen map a new root holds: files with all their changed blocks, names of folders,
+    attributes; `placed`: a name by which it holds an object, for those that moved."""
+
+    files: set[Serial] = field(default_factory=set)
+    names: dict[Serial, set[bytes]] = field(default_factory=dict)
+    attributes: set[Serial] = field(default_factory=set)
+    placed: dict[Serial, Home] = field(default_factory=dict)
+
+    def add_names(self, folder: Serial, names: Iterable[bytes]) -> None:
+        self.names.setdefault(folder, set()).update(names)

@@ -1,0 +1,242 @@
+"""The map pair: the active map, which every change enters, and the frozen one that a commit reads.
+
+`freeze` swaps them in an instant and begins a new era. When the commit is durable, what entered its
+root is cleared and the rest is merged back; when it failed, all is. One frozen map exists at a
+time. Each map holds the root that it is relative to: the active one knows its own only when the
+commit of the frozen one ended.
+
+Every method takes the pair's lock, for no longer than a map takes to change. The driver calls the
+marking ones, in the order in which changes arrive, each before the change is made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from enum import Enum
+
+from pyroaring import BitMap64
+
+from ..store.errors import LockHeld
+from .block_map import TOP, BlockMap, Entered, Home, Serial
+from .name_table import NameTable
+
+
+class BlockStatus(Enum):
+    """What `treering maps` says of one block."""
+
+    CLEAN = "clean"
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    CAPTURED = "captured"
+
+
+class MapPair:
+    """The changes of a work tree whose last committed root is `base`, and its names."""
+
+    def __init__(self, block_size: int, base: bytes = b"") -> None:
+        self.block_size = block_size
+        self.lock = threading.Lock()
+        self.names = NameTable()
+        self.active = BlockMap(block_size, 1, base)
+        self.frozen: BlockMap | None = None
+        self.captured: dict[Serial, BitMap64] = {}
+        self._ended: list[tuple[Serial, bool]] = []
+
+    # -- content and attributes ------------------------------------------------------------------
+
+    def wrote(self, serial: Serial, offset: int, length: int, size: int) -> None:
+        """Bytes of a file of `size` bytes are about to be written, perhaps beyond its end."""
+        with self.lock:
+            self.active.write(serial, offset, length)
+            if length > 0 and offset + length > size:
+                self.active.resize(serial, size, offset + length)
+
+    def resized(self, serial: Serial, before: int, after: int) -> None:
+        with self.lock:
+            self.active.resize(serial, before, after)
+
+    def touched(self, serial: Serial) -> None:
+        with self.lock:
+            self.active.touch(serial)
+
+    # -- names -----------------------------------------------------------------------------------
+
+    def met(self, home: Home, serial: Serial | None = None) -> Serial:
+        """The object that was looked up there, without any change; `serial`, if it is known by
+        another name already."""
+        with self.lock:
+            if serial is None:
+                serial = self.names.at(home) or self.names.new()
+            self.names.add(serial, home)
+            return serial
+
+    def known(self, serial: Serial, homes: Iterable[Home]) -> None:
+        """Further names of an object with several, unchanged since the base root."""
+        with self.lock:
+            for home in homes:
+                self.names.add(serial, home)
+
+    def made(self, home: Home | None) -> Serial:
+        """A new object, at a name or (O_TMPFILE) without one."""
+        with self.lock:
+            serial = self.names.new()
+            self.active.bind(serial, None)
+            if home is not None:
+                self._put(serial, home)
+            return serial
+
+    def linked(self, serial: Serial, home: Home) -> None:
+        """One more name for an object."""
+        with self.lock:
+            self._bind(serial)
+            self._put(serial, home)
+            self.active.touch(serial)
+
+    def unlinked(self, home: Home) -> Serial | None:
+        """A name is gone; the object that had it, if it is known."""
+        with self.lock:
+            return self._take(home)
+
+    def renamed(self, old: Home, new: Home) -> None:
+        """What lay at `old` lies at `new`; what lay there has one name less."""
+        with self.lock:
+            serial = self.names.at(old)
+            if serial is not None and serial == self.names.at(new):
+                return  # two names of one file: rename(2) does nothing
+            moved = self._take(old)
+            self._take(new)
+            self._put(self._known(moved), new)
+
+    def exchanged(self, one: Home, other: Home) -> None:
+        """Two objects changed places (RENAME_EXCHANGE)."""
+        with self.lock:
+            first, second = self._take(one), self._take(other)
+            self._put(self._known(first), other)
+            self._put(self._known(second), one)
+
+    def ended(self, serial: Serial, *, folder: bool = False) -> None:
+        """An object without a name is open nowhere any more. What is frozen still speaks of it."""
+        with self.lock:
+            self._ended.append((serial, folder))
+            if self.frozen is None:
+                self._drop_ended()
+
+    def _drop_ended(self) -> None:
+        for serial, folder in self._ended:
+            if not self.names.homes(serial) and self.names.drop(serial):
+                self.active.forget(serial, folder=folder)
+        self._ended = []
+
+    def evicted(self, serial: Serial) -> bool:
+        """Nobody uses an object now; whether it is forgotten, to get another serial when it is met
+        again. What changed is kept, and what something known lies in."""
+        with self.lock:
+            maps = [self.active] if self.frozen is None else [self.active, self.frozen]
+            for changes in maps:
+                if (
+                    serial in changes.homes
+                    or serial in changes.files
+                    or serial in changes.names
+                    or serial in changes.attributes
+                ):
+                    return False
+            return self.names.drop(serial)
+
+    def _known(self, serial: Serial | None) -> Serial:
+        """An object that moved before anybody looked it up: nothing of it is known, so it is bound
+        to nothing and read whole."""
+        if serial is None:
+            serial = self.names.new()
+            self.active.bind(serial, None)
+        return serial
+
+    def _put(self, serial: Serial, home: Home) -> None:
+        self.names.add(serial, home)
+        self.active.rename(home)
+
+    def _take(self, home: Home) -> Serial | None:
+        serial = self.names.at(home)
+        if serial is not None:
+            self._bind(serial)
+            self.names.remove(home)
+        self.active.rename(home)
+        return serial
+
+    def _bind(self, serial: Serial) -> None:
+        """Hold on to where an object is before it moves."""
+        if serial not in self.active.homes:
+            self.active.bind(serial, next(iter(self.names.homes(serial)), None))
+
+    # -- eras ------------------------------------------------------------------------------------
+
+    def freeze(self) -> BlockMap:
+        """Swap; the frozen map. LockHeld while another is frozen."""
+        with self.lock:
+            if self.frozen is not None:
+                raise LockHeld("another commit has frozen the map")
+            frozen = self.frozen = self.active
+            self.active = BlockMap(self.block_size, frozen.era + 1)
+            self.captured = {}
+            return frozen
+
+    def committed(self, root: bytes, entered: Entered | None = None) -> None:
+        """The commit of the frozen map is durable as `root`. `entered`: all of it but for None."""
+        with self.lock:
+            assert self.frozen is not None
+            if entered is None:
+                self.active.base = root
+            else:
+                self._merge_back(self.frozen.without(entered), root)
+            self._thaw()
+
+    def failed(self) -> None:
+        """The commit came to nothing: all that was frozen is active again."""
+        with self.lock:
+            if self.frozen is not None:
+                self._merge_back(self.frozen, self.frozen.base)
+                self._thaw()
+
+    def _merge_back(self, earlier: BlockMap, base: bytes) -> None:
+        earlier.merge(self.active)
+        earlier.era, earlier.base = self.active.era, base
+        self.active = earlier
+
+    def _thaw(self) -> None:
+        self.frozen, self.captured = None, {}
+        self._drop_ended()
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def bound(self, serial: Serial, changes: BlockMap) -> bytes | None:
+        """The path an object had in the root that `changes` - one of the two maps - is relative to;
+        None for none. Call with the lock held.
+
+        Where an object was at a swap is what the map of the later era says of it, or else where it
+        is now."""
+        maps = [changes] if changes is self.active else [changes, self.active]
+        parts: list[bytes] = []
+        while serial != TOP:
+            home = next((m.homes[serial] for m in maps if serial in m.homes), _UNMOVED)
+            if home is _UNMOVED:
+                home = next(iter(self.names.homes(serial)), None)
+            if home is None:
+                return None
+            parts.append(home.name)
+            serial = home.folder
+        return b"/".join(reversed(parts))
+
+    def status(self, serial: Serial, block: int) -> BlockStatus:
+        """Of one block; the earlier map counts, for it is what is still to be done."""
+        with self.lock:
+            frozen = self.frozen.files.get(serial) if self.frozen else None
+            if frozen is not None and block in frozen.blocks:
+                done = block in self.captured.get(serial, ())
+                return BlockStatus.CAPTURED if done else BlockStatus.FROZEN
+            active = self.active.files.get(serial)
+            if active is not None and block in active.blocks:
+                return BlockStatus.ACTIVE
+            return BlockStatus.CLEAN
+
+
+_UNMOVED = Home(TOP, b"")
