@@ -1,0 +1,222 @@
+"""Names, attributes and their marks, through a real mount."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import stat
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from live_trees import fingerprint
+from mounted import Mounted, mounted
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture
+def tree() -> Iterator[Mounted]:
+    """Where every user may look."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="treering-test-"))
+    folder.chmod(0o755)
+    try:
+        with mounted(folder) as found:
+            yield found
+    finally:
+        shutil.rmtree(folder)
+
+
+def as_somebody(action: Callable[[], object]) -> None:
+    """Run it as user 1233 of group 1234; it must not fail."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(1234)
+            os.setuid(1233)
+            action()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def rename_with(flags: int, old: Path, new: Path) -> None:
+    if LIBC.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags) < 0:
+        raise OSError(ctypes.get_errno(), "renameat2")
+
+
+def test_the_mount_shows_what_lies_below(tree: Mounted) -> None:
+    (tree.top / "d").mkdir()
+    (tree.top / "d" / "f").write_bytes(b"content")
+    (tree.top / "l").symlink_to("d/f")
+    os.mkfifo(tree.top / "p")
+    os.mknod(tree.top / "dev", stat.S_IFCHR | 0o640, os.makedev(300, 70_000))
+    os.link(tree.top / "d" / "f", tree.top / "hard")
+    os.setxattr(tree.top / "d" / "f", "user.k", b"v")
+    os.chmod(tree.top / "d" / "f", 0o4751)
+    os.utime(tree.top / "l", ns=(5, 12345678901), follow_symlinks=False)
+    os.utime(tree.top / "d" / "f", ns=(-5 * 10**9, -1))
+    assert fingerprint(tree.top) == fingerprint(tree.backing)
+    assert os.stat(tree.top / "hard").st_nlink == 2
+    assert os.stat(tree.top / "dev").st_rdev == os.makedev(300, 70_000)
+
+
+def test_names_are_marked_where_they_change(tree: Mounted) -> None:
+    (tree.top / "a").mkdir()
+    (tree.top / "b").mkdir()
+    (tree.top / "a" / "f").write_bytes(b"1")
+    (tree.top / "a" / "g").write_bytes(b"2")
+    tree.commit()
+    (tree.top / "a" / "f").rename(tree.top / "b" / "new")
+    (tree.top / "a" / "g").unlink()
+    os.link(tree.top / "b" / "new", tree.top / "linked")
+    assert tree.ask("names") == {"a": ["f", "g"], "b": ["new"], "": ["linked"]}
+    assert tree.blocks() == {}
+
+
+def test_exchange_and_noreplace(tree: Mounted) -> None:
+    for name in ("a", "b"):
+        (tree.top / name).write_text(name)
+    rename_with(2, tree.top / "a", tree.top / "b")
+    assert (tree.top / "a").read_text() == "b"
+    assert (tree.backing / "b").read_text() == "a"
+    with pytest.raises(FileExistsError):
+        rename_with(1, tree.top / "a", tree.top / "b")
+    with pytest.raises(OSError, match="renameat2"):
+        rename_with(4, tree.top / "a", tree.top / "c")
+
+
+def test_attributes_are_marked(tree: Mounted) -> None:
+    for name in ("mode", "owner", "time", "xattr", "none"):
+        (tree.top / name).write_bytes(b"x")
+    tree.commit()
+    os.chmod(tree.top / "mode", 0o600)
+    os.chown(tree.top / "owner", 1234, 77)
+    os.utime(tree.top / "time", ns=(1, 2))
+    os.setxattr(tree.top / "xattr", "user.a", b"b")
+    (tree.top / "none").read_bytes()
+    assert tree.ask("attributes") == ["mode", "owner", "time", "xattr"]
+    assert tree.blocks() == {}
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"new\nline", b"n" * 255, "ä".encode()])
+def test_names_of_any_bytes(tree: Mounted, name: bytes) -> None:
+    path = os.path.join(os.fsencode(tree.top), name)  # noqa: PTH118 - bytes
+    with open(path, "wb") as file:
+        file.write(b"x")
+    assert os.listdir(os.fsencode(tree.backing)) == [name]
+    os.rename(path, path[:-1] + b"z")
+    assert tree.ask("names") == {"": sorted(os.fsdecode(n) for n in (name, name[:-1] + b"z"))}
+
+
+def test_a_name_that_is_too_long(tree: Mounted) -> None:
+    with pytest.raises(OSError, match="File name too long"):
+        (tree.top / ("n" * 256)).write_bytes(b"")
+
+
+def test_a_file_without_a_name(tree: Mounted) -> None:
+    descriptor = os.open(tree.top, os.O_TMPFILE | os.O_RDWR, 0o600)
+    os.write(descriptor, b"content")
+    os.link(f"/proc/self/fd/{descriptor}", tree.top / "named", src_dir_fd=descriptor)
+    os.close(descriptor)
+    assert (tree.backing / "named").read_bytes() == b"content"
+    assert tree.ask("names") == {"": ["named"]}
+
+
+def test_a_deleted_open_file_lives_on(tree: Mounted) -> None:
+    path = tree.top / "f"
+    with path.open("w+b") as file:
+        path.unlink()
+        file.write(b"content")
+        file.flush()
+        os.ftruncate(file.fileno(), 3)
+        os.fchmod(file.fileno(), 0o600)
+        assert os.fstat(file.fileno()).st_nlink == 0
+        assert os.pread(file.fileno(), 10, 0) == b"con"
+    for _ in range(100):  # the kernel says at leisure that it was closed
+        if tree.ask("state")["files"] == 0:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("it stays open")
+    assert tree.blocks() == {}
+
+
+def test_a_folder_of_many_names(tree: Mounted) -> None:
+    names = {f"file number {number}" for number in range(3000)}
+    for name in names:
+        (tree.backing / name).touch()
+    assert set(os.listdir(tree.top)) == names
+    with os.scandir(tree.top) as found:
+        assert {each.name for each in found if each.stat().st_size == 0} == names
+
+
+def test_who_makes_a_file_owns_it(tree: Mounted) -> None:
+    os.chmod(tree.top, 0o777)
+    (tree.top / "group").mkdir()
+    os.chown(tree.top / "group", 0, 50)
+    os.chmod(tree.top / "group", 0o2777)
+
+    def make() -> None:
+        os.umask(0o027)
+        for folder in (tree.top, tree.top / "group"):
+            os.close(os.open(folder / "f", os.O_CREAT | os.O_WRONLY, 0o666))
+            (folder / "d").mkdir()
+            (folder / "l").symlink_to("x")
+            os.mkfifo(folder / "p")
+
+    as_somebody(make)
+    seen = {
+        str(path.relative_to(tree.top)): (path.lstat().st_uid, path.lstat().st_gid)
+        for path in sorted(tree.top.rglob("*"))
+    }
+    assert seen == {
+        "group": (0, 50),
+        **dict.fromkeys(("f", "d", "l", "p"), (1233, 1234)),
+        **{f"group/{name}": (1233, 50) for name in ("f", "d", "l", "p")},
+    }
+    assert stat.S_IMODE((tree.top / "f").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tree.top / "group" / "d").stat().st_mode) == 0o2750
+
+
+def test_a_write_takes_set_id_bits_away(tree: Mounted) -> None:
+    path = tree.top / "f"
+    path.write_bytes(b"x")
+    os.chmod(path, 0o6777)
+    os.chmod(tree.top, 0o777)
+    as_somebody(lambda: path.open("r+b").write(b"y"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777
+
+
+def test_permissions_hold(tree: Mounted) -> None:
+    (tree.top / "secret").write_bytes(b"x")
+    os.chmod(tree.top / "secret", 0o600)
+
+    def read() -> None:
+        with pytest.raises(PermissionError):
+            (tree.top / "secret").read_bytes()
+
+    as_somebody(read)
+
+
+def test_the_repository_in_it_is_apart(tree: Mounted) -> None:
+    (tree.backing / ".treering" / "in").mkdir(parents=True)
+    (tree.top / "f").write_bytes(b"x")
+    tree.commit()
+    (tree.top / ".treering" / "in" / "pack").write_bytes(b"p" * 100_000)
+    (tree.top / ".treering" / "in" / "pack").rename(tree.top / ".treering" / "pack")
+    assert tree.ask("names") == {}
+    assert tree.blocks() == {}
+    with pytest.raises(OSError, match="cross-device"):
+        (tree.top / "f").rename(tree.top / ".treering" / "f")
+    with pytest.raises(OSError, match="cross-device"):
+        os.link(tree.top / ".treering" / "pack", tree.top / "pack")
+    with pytest.raises(OSError, match="busy"):
+        (tree.top / ".treering").rename(tree.top / "elsewhere")

@@ -1,0 +1,134 @@
+"""The driver over a folder, in a process of its own, which tells its maps when asked.
+
+A process that serves a mount must not use it: a page fault would hold the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BLOCK = 65536
+
+
+@dataclass
+class Mounted:
+    """`top` is the mount, `backing` the same folder past it, `journal` where the journal lies."""
+
+    top: Path
+    backing: Path
+    journal: Path
+    process: subprocess.Popen[bytes]
+
+    def ask(self, *words: str) -> Any:
+        """A command to the driver's process; its answer."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words).encode() + b"\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, "the driver has ended"
+        return json.loads(line)
+
+    def blocks(self) -> dict[str, set[int]]:
+        """The marked blocks of each file by path, sizes as they are now and were 0 before."""
+        return {path: set(found) for path, found in self.ask("blocks").items()}
+
+    def commit(self) -> None:
+        """As if all had been committed: the active map is empty."""
+        self.ask("commit")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+SCRIPT = """
+import json, sys, threading
+from pathlib import Path
+from treering.tracker.fuse.driver import Driver
+from treering.tracker.journal import Journal
+from treering.tracker.map_pair import MapPair
+
+folder, journal_folder, block, journalled = sys.argv[1:]
+pair = MapPair(int(block))
+journal = Journal(Path(journal_folder), int(block), off=journalled == "off")
+journal.begin(1)
+driver = Driver(Path(folder), pair, journal)
+
+def path(serial):
+    found = pair.names.path(serial)
+    return "?" if found is None else found.decode("utf-8", "surrogateescape")
+
+def answer(word):
+    if word == "commit":
+        journal.prepare(pair.active.era + 1)
+        pair.freeze()
+        journal.swap()
+        pair.committed(b"root")
+        journal.done(pair.active.era - 1)
+        return True
+    with pair.lock:
+        active = pair.active
+        if word == "blocks":
+            return {path(s): list(c.blocks) for s, c in active.files.items()}
+        if word == "smallest":
+            return {path(s): c.smallest for s, c in active.files.items()}
+        if word == "names":
+            return {path(s): sorted(n.decode("utf-8", "surrogateescape") for n in names)
+                    for s, names in active.names.items()}
+        if word == "attributes":
+            return sorted(path(s) for s in active.attributes)
+    if word == "state":
+        return {"inodes": len(driver.inodes), "names": len(pair.names), "syncs": journal.syncs,
+                "requests": driver.session.requests, "era": pair.active.era,
+                "files": len(driver.content.files)}
+
+def listen():
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line)[0])), flush=True)
+
+threading.Thread(target=listen, daemon=True).start()
+print(json.dumps("ready"), flush=True)
+driver.serve()
+journal.close()
+"""
+
+
+@contextmanager
+def mounted(folder: Path, *, block: int = BLOCK, journal: bool = True) -> Iterator[Mounted]:
+    """The driver over `folder/tree`, unmounted at the end whatever happened."""
+    top, backing, records = folder / "tree", folder / "backing", folder / "journal"
+    for path in (top, backing, records):
+        path.mkdir(exist_ok=True)
+    subprocess.run(["mount", "--bind", top, backing], check=True)
+    process = None
+    try:
+        switch = "on" if journal else "off"
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, top, records, str(block), switch],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline(), "the driver did not start"
+        yield Mounted(top, backing, records, process)
+    finally:
+        if process is not None:
+            _take_off(top, process)
+        subprocess.run(["umount", "-l", backing], check=True)
+
+
+def _take_off(top: Path, process: subprocess.Popen[bytes]) -> None:
+    if os.path.ismount(top) or process.poll() is not None:
+        subprocess.run(["umount", "-l", top], check=False, capture_output=True)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    process.kill()
+    process.communicate()

@@ -1,0 +1,109 @@
+"""The driver: one mounted work tree, from mounting to the end of the connection.
+
+    kernel ──► Session ──► NameRequests, ContentRequests, AttributeRequests, FolderRequests
+                              │ Guard (journal first)   │ Recorder (the map pair)
+                              ▼                         ▼
+                           backing folder, by the descriptors of InodeTable
+
+It opens neither Git nor a database. The backing folder is opened before anything is mounted over
+it, so its descriptor leads past the mount.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import Final
+
+from ..journal import Journal
+from ..map_pair import MapPair
+from . import mount
+from .attributes import AttributeRequests
+from .content import ContentRequests
+from .folders import FolderRequests
+from .guard import Guard
+from .inodes import InodeTable
+from .names import NameRequests
+from .protocol import Opcode
+from .session import Handler, Session
+
+MAX_DESCRIPTORS: Final = 65_536
+SPARE_DESCRIPTORS: Final = 256
+"""For everything but inodes and the files that programs have open."""
+
+
+class Driver:
+    """Mounted over `folder` when made; `serve` answers until it is unmounted. StorageError."""
+
+    def __init__(self, folder: Path, pair: MapPair, journal: Journal) -> None:
+        self.folder = folder
+        self.pair = pair
+        top = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection = mount.mount(str(folder), folder)
+        except BaseException:
+            os.close(top)
+            raise
+        self.inodes = InodeTable(pair, top, _descriptors())
+        self.session = Session(connection)
+        guard = Guard(journal, pair, self.inodes, self.session)
+        names = NameRequests(self.inodes, pair, guard)
+        self.content = ContentRequests(self.inodes, pair, guard, self.session, names)
+        self.session.handle(self._handlers(guard, names))
+
+    def _handlers(self, guard: Guard, names: NameRequests) -> dict[Opcode, Handler]:
+        content = self.content
+        attributes = AttributeRequests(self.inodes, self.pair, guard)
+        folders = FolderRequests(self.inodes)
+        return {
+            Opcode.LOOKUP: names.lookup,
+            Opcode.FORGET: names.forget,
+            Opcode.BATCH_FORGET: names.batch_forget,
+            Opcode.GETATTR: attributes.getattr,
+            Opcode.SETATTR: attributes.setattr,
+            Opcode.READLINK: names.readlink,
+            Opcode.SYMLINK: names.symlink,
+            Opcode.MKNOD: names.mknod,
+            Opcode.MKDIR: names.mkdir,
+            Opcode.UNLINK: names.unlink,
+            Opcode.RMDIR: names.rmdir,
+            Opcode.RENAME: names.rename,
+            Opcode.RENAME2: names.rename2,
+            Opcode.LINK: names.link,
+            Opcode.OPEN: content.open,
+            Opcode.CREATE: content.create,
+            Opcode.TMPFILE: content.tmpfile,
+            Opcode.READ: content.read,
+            Opcode.WRITE: content.write,
+            Opcode.RELEASE: content.release,
+            Opcode.FLUSH: content.flush,
+            Opcode.FSYNC: content.fsync,
+            Opcode.LSEEK: content.lseek,
+            Opcode.FALLOCATE: content.fallocate,
+            Opcode.COPY_FILE_RANGE: content.copy_file_range,
+            Opcode.COPY_FILE_RANGE_64: content.copy_file_range_64,
+            Opcode.STATFS: attributes.statfs,
+            Opcode.GETXATTR: attributes.getxattr,
+            Opcode.LISTXATTR: attributes.listxattr,
+            Opcode.SETXATTR: attributes.setxattr,
+            Opcode.REMOVEXATTR: attributes.removexattr,
+            Opcode.OPENDIR: folders.opendir,
+            Opcode.READDIR: folders.readdir,
+            Opcode.READDIRPLUS: folders.readdirplus,
+            Opcode.RELEASEDIR: folders.releasedir,
+            Opcode.FSYNCDIR: folders.fsyncdir,
+        }
+
+    def serve(self) -> None:
+        """Answer requests. Returns when the file system was unmounted, or refused."""
+        try:
+            self.session.serve()
+        finally:
+            self.inodes.close()
+
+
+def _descriptors() -> int:
+    """How many inodes may have a descriptor: half of what the process may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(64, min(MAX_DESCRIPTORS, (soft - SPARE_DESCRIPTORS) // 2))

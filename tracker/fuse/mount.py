@@ -1,0 +1,98 @@
+"""Putting the driver's file system on a folder, and taking it off: by mount(2) as root, by
+`fusermount3` as anybody else."""
+
+from __future__ import annotations
+
+import array
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from ...store.errors import StorageError, TreeringError
+from . import protocol, syscalls
+
+KIND: Final = "fuse.treering"
+DEVICE: Final = "/dev/fuse"
+
+
+def mount(source: str, target: Path, *, read_only: bool = False) -> int:
+    """Mount over `target`, shown as a mount of `source`; the descriptor of the connection. Nobody
+    may look into `target` before the connection is served. StorageError."""
+    if os.geteuid() == 0:
+        return _mount_as_root(source, target, read_only)
+    return _mount_as_user(source, target, read_only)
+
+
+def _mount_as_root(source: str, target: Path, read_only: bool) -> int:
+    try:
+        connection = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"{DEVICE}: {error.strerror}", hint="modprobe fuse") from error
+    options = (
+        f"fd={connection},rootmode=40000,user_id=0,group_id=0,"
+        f"allow_other,default_permissions,max_read={protocol.MAX_WRITE}"
+    )
+    # Set-user-ID programs and devices work as they did below. Access times are the backing's.
+    flags = syscalls.MS_NOATIME | (1 if read_only else 0)
+    try:
+        syscalls.mount(source, os.fsencode(target), KIND, flags, options)
+    except OSError as error:
+        os.close(connection)
+        raise StorageError(f"mounting over {target}: {error.strerror}") from error
+    return connection
+
+
+def _mount_as_user(source: str, target: Path, read_only: bool) -> int:
+    """The helper opens the device, mounts, and sends the descriptor through a socket."""
+    program = shutil.which("fusermount3")
+    if program is None:
+        raise TreeringError(
+            "mounting needs root or fusermount3", hint="install fuse3 (Debian: apt install fuse3)"
+        )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        options = f"fsname={_quoted(source)},subtype=treering,default_permissions,noatime"
+        options += f",max_read={protocol.MAX_WRITE}" + (",ro" if read_only else "")
+        done = subprocess.run(
+            [program, "-o", options, "--", str(target)],
+            env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())},
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            check=False,
+        )
+        theirs.close()
+        if done.returncode:
+            message = done.stderr.decode(errors="replace").strip()
+            raise StorageError(f"mounting over {target}: {message}")
+        return _received(ours)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(",", "\\,")
+
+
+def _received(channel: socket.socket) -> int:
+    descriptors = array.array("i")
+    _, ancillary, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(descriptors.itemsize))
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(content[: descriptors.itemsize])
+    if not descriptors:
+        raise StorageError("fusermount3 sent no connection")
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
+
+
+def unmount(target: Path, *, lazy: bool = False) -> None:
+    """Take it off. OSError EBUSY while somebody uses it; a lazy one goes at once, and its end comes
+    when the last one stops."""
+    if os.geteuid() == 0:
+        syscalls.unmount(os.fsencode(target), lazy=lazy)
+        return
+    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(target)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(16, done.stderr.decode(errors="replace").strip())
