@@ -62,6 +62,10 @@ class RemoteError(TreeringError):
     """The remote broke the protocol, lied, or went away."""
 
 
+class DriverError(TreeringError):
+    """The driver of an attached tree is not there, does not answer, or refused."""
+
+
 class MissingObjects(RemoteError):
     """A root cannot be finalized: objects of its closure are absent. `keys` names some of them."""
 

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -283,6 +284,22 @@ class NobodyWork(Work):
             group=NOBODY,
             extra_groups=[],
         )
+
+
+def as_somebody(action: Callable[[], object]) -> None:
+    """Run it as user 1233 of group 1234; it must not fail."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(1234)
+            os.setuid(1233)
+            action()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @contextmanager

@@ -50,17 +50,18 @@ class Mounted:
 
 
 SCRIPT = """
-import json, sys, threading
+import json, resource, sys, threading
 from pathlib import Path
 from treering.tracker.fuse.driver import Driver
 from treering.tracker.journal import Journal
 from treering.tracker.map_pair import MapPair
 
-folder, journal_folder, block, journalled = sys.argv[1:]
+folder, journal_folder, block, journalled, inodes, descriptors = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(descriptors),) * 2)
 pair = MapPair(int(block))
 journal = Journal(Path(journal_folder), int(block), off=journalled == "off")
 journal.begin(1)
-driver = Driver(Path(folder), pair, journal)
+driver = Driver(Path(folder), pair, journal, max_inodes=int(inodes))
 
 def path(serial):
     found = pair.names.path(serial)
@@ -102,17 +103,25 @@ journal.close()
 
 
 @contextmanager
-def mounted(folder: Path, *, block: int = BLOCK, journal: bool = True) -> Iterator[Mounted]:
-    """The driver over `folder/tree`, unmounted at the end whatever happened."""
+def mounted(
+    folder: Path,
+    *,
+    block: int = BLOCK,
+    journal: bool = True,
+    inodes: int = 1 << 18,
+    descriptors: int = 1 << 14,
+) -> Iterator[Mounted]:
+    """The driver over `folder/tree`, unmounted at the end whatever happened. `inodes` and
+    `descriptors` are how many of them it may have."""
     top, backing, records = folder / "tree", folder / "backing", folder / "journal"
     for path in (top, backing, records):
         path.mkdir(exist_ok=True)
     subprocess.run(["mount", "--bind", top, backing], check=True)
     process = None
     try:
-        switch = "on" if journal else "off"
+        switch, bounds = "on" if journal else "off", (inodes, descriptors)
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, top, records, str(block), switch],
+            [sys.executable, "-c", SCRIPT, *map(str, (top, records, block, switch, *bounds))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

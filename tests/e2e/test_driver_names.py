@@ -8,12 +8,11 @@ import shutil
 import stat
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_trees import fingerprint
+from live_trees import as_somebody, fingerprint
 from mounted import Mounted, mounted
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -29,22 +28,6 @@ def tree() -> Iterator[Mounted]:
             yield found
     finally:
         shutil.rmtree(folder)
-
-
-def as_somebody(action: Callable[[], object]) -> None:
-    """Run it as user 1233 of group 1234; it must not fail."""
-    child = os.fork()
-    if not child:
-        try:
-            os.setgroups([])
-            os.setgid(1234)
-            os.setuid(1233)
-            action()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def rename_with(flags: int, old: Path, new: Path) -> None:

@@ -27,6 +27,7 @@ from .inodes import InodeTable
 from .names import NameRequests
 from .protocol import Opcode
 from .session import Handler, Session
+from .trimmer import MAX_INODES, Trimmer
 
 MAX_DESCRIPTORS: Final = 65_536
 SPARE_DESCRIPTORS: Final = 256
@@ -36,7 +37,9 @@ SPARE_DESCRIPTORS: Final = 256
 class Driver:
     """Mounted over `folder` when made; `serve` answers until it is unmounted. StorageError."""
 
-    def __init__(self, folder: Path, pair: MapPair, journal: Journal) -> None:
+    def __init__(
+        self, folder: Path, pair: MapPair, journal: Journal, *, max_inodes: int = MAX_INODES
+    ) -> None:
         self.folder = folder
         self.pair = pair
         top = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -50,6 +53,8 @@ class Driver:
         guard = Guard(journal, pair, self.inodes, self.session)
         names = NameRequests(self.inodes, pair, guard)
         self.content = ContentRequests(self.inodes, pair, guard, self.session, names)
+        self.trimmer = Trimmer(self.inodes, self.session, max_inodes)
+        self.inodes.met = self.trimmer.check
         self.session.handle(self._handlers(guard, names))
 
     def _handlers(self, guard: Guard, names: NameRequests) -> dict[Opcode, Handler]:
@@ -100,6 +105,7 @@ class Driver:
         try:
             self.session.serve()
         finally:
+            self.trimmer.stop()
             self.inodes.close()
 
 

@@ -15,7 +15,9 @@ import os
 import stat
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from ..block_map import TOP, Home, Serial
@@ -61,6 +63,8 @@ class InodeTable:
         self._by_serial: dict[int, Inode] = {TOP: self.top}
         self._by_key: dict[tuple[int, int], Inode] = {self.top.key: self.top}
         self._open: OrderedDict[Serial, None] = OrderedDict()
+        self.met: Callable[[], None] = lambda: None
+        """Called after each look-up. It must not block."""
 
     def __len__(self) -> int:
         return len(self._by_serial)
@@ -100,7 +104,8 @@ class InodeTable:
                 inode = self._add(self._pair.met(home), info, tracked=tracked)
             self._keep(inode, descriptor)
             inode.lookups += 1
-            return inode
+        self.met()
+        return inode
 
     def enter_new(self, serial: Serial, descriptor: int, parent: Inode, era: int) -> Inode:
         """Count the first look-up of what was just made."""
@@ -109,7 +114,8 @@ class InodeTable:
             inode.era = era
             self._keep(inode, descriptor)
             inode.lookups += 1
-            return inode
+        self.met()
+        return inode
 
     def _add(self, serial: Serial, info: os.stat_result, *, tracked: bool) -> Inode:
         key = (info.st_dev, info.st_ino)
@@ -119,6 +125,24 @@ class InodeTable:
         self._by_serial[serial] = inode
         self._by_key[key] = inode
         return inode
+
+    def oldest(self, count: int) -> list[Home]:
+        """A name of each of the inodes that were met first and that the kernel knows. They count as
+        met last from now on. What it has forgotten, and was kept because it had changed, is
+        dropped if that has been committed."""
+        found = []
+        with self._lock:
+            for serial, inode in list(islice(self._by_serial.items(), 1, count + 1)):
+                if serial in self._by_serial and inode.lookups <= 0:
+                    self.release(inode)
+                if self._by_serial.pop(serial, None) is None:
+                    continue  # dropped now, or along with what was in it
+                self._by_serial[serial] = inode
+                with self._pair.lock:
+                    homes = self._pair.names.homes(inode.serial)
+                if homes and not inode.files:
+                    found.append(next(iter(homes)))
+        return found
 
     # -- descriptors -----------------------------------------------------------------------------
 

@@ -1,0 +1,176 @@
+"""The process that serves an attached tree: its start, what it says, and its ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treering.store.errors import DriverError
+from treering.store.repository import Repository
+from treering.tracker.fuse.control import ask
+from treering.tracker.fuse.surroundings import mount_points_below, mounted_on
+
+
+class Serving:
+    """A service over `top`, whose repository lies in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.top = folder / "tree"
+        self.socket = folder / "run" / "tree.sock"
+        self.repository = self.top / ".treering"
+        if not self.top.exists():
+            self.top.mkdir()
+            Repository.create(self.repository, 65536)
+        reading, writing = os.pipe()
+        settings = {
+            "top": str(self.top),
+            "repository": str(self.repository),
+            "block_size": 65536,
+            "socket": str(self.socket),
+            "ready": writing,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "treering.tracker.fuse.service", json.dumps(settings)],
+            pass_fds=[writing],
+            stderr=subprocess.PIPE,
+        )
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            self.said: dict[str, Any] = json.loads(pipe.readline() or b"null")
+
+    def ask(self, what: str, **more: Any) -> dict[str, Any]:
+        return ask(self.socket, what, **more)
+
+    def wait(self) -> str:
+        """Until it has ended; what it logged."""
+        _, err = self.process.communicate(timeout=30)
+        return err.decode()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Serving]:
+    made = Serving(folder)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.communicate()
+        for path in (made.repository, made.top):
+            subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Serving]:
+    with serving(tmp_path) as made:
+        assert made.said == {}
+        yield made
+
+
+def gone(top: Path) -> bool:
+    """Whether nothing is mounted there, after a while."""
+    for _ in range(100):
+        if mounted_on(top) is None and not mount_points_below(top):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_what_it_says_of_itself(service: Serving) -> None:
+    (service.top / "disk").write_bytes(bytes(200_000))
+    (service.top / "small").write_bytes(b"x")
+    status = service.ask("status")
+    assert status["dirty"] == 3  # two files, and the names of the top folder
+    assert status["dirty_bytes"] == 5 * 65536
+    assert (status["era"], status["top"]) == (1, str(service.top))
+    assert status["requests"] > 5
+    assert service.ask("maps") == {
+        "rows": [
+            {"file": "disk", "block": 0, "count": 4, "status": "active"},
+            {"file": "small", "block": 0, "count": 1, "status": "active"},
+        ],
+        "more": False,
+    }
+    with pytest.raises(DriverError, match="knows no 'nonsense'"):
+        service.ask("nonsense")
+
+
+def test_the_repository_bypasses_it(service: Serving) -> None:
+    before = service.ask("status")["requests"]
+    for number in range(200):
+        (service.repository / "tmp" / f"f{number}").write_bytes(bytes(100_000))
+    assert service.ask("status")["requests"] - before < 50
+    assert service.ask("status")["dirty"] == 0
+
+
+def test_detached_the_tree_is_as_it_was(service: Serving) -> None:
+    (service.top / "f").write_bytes(b"content")
+    service.ask("detach")
+    service.wait()
+    assert service.process.returncode == 0
+    assert gone(service.top)
+    assert (service.top / "f").read_bytes() == b"content"
+    assert not service.socket.exists()
+
+
+def test_detaching_names_who_uses_it(service: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (service.top / "f").open("wb") as file:
+        with pytest.raises(DriverError, match=rf"in use by .*\({os.getpid()}\)") as caught:
+            service.ask("detach")
+        assert "--force" in (caught.value.hint or "")
+        file.write(b"went on")
+    assert (service.top / "f").read_bytes() == b"went on"
+    assert service.ask("status")["era"] == 1
+    assert mount_points_below(service.top) == [b".treering"]
+
+
+def test_forced_it_goes_from_sight_and_ends_with_its_users(service: Serving) -> None:
+    with (service.top / "f").open("wb") as file:
+        service.ask("detach", force=True)
+        assert gone(service.top)
+        file.write(b"late")
+    service.wait()
+    assert (service.top / "f").read_bytes() == b"late"
+
+
+def test_killed_it_leaves_a_tree_that_can_be_used(service: Serving) -> None:
+    (service.top / "f").write_bytes(b"content")
+    service.process.kill()
+    assert gone(service.top)
+    assert (service.top / "f").read_bytes() == b"content"
+    (service.top / "f").write_bytes(b"more")
+
+
+def test_a_signal_takes_it_off(service: Serving) -> None:
+    service.process.terminate()
+    service.wait()
+    assert service.process.returncode == 0
+    assert gone(service.top)
+
+
+def test_a_second_one_is_refused(service: Serving, tmp_path: Path) -> None:
+    second = Serving(tmp_path)
+    assert "in use" in second.said["error"]
+    second.wait()
+    assert second.process.returncode == 1
+    assert service.ask("status")["era"] == 1
+    assert mounted_on(service.top) is not None
+
+
+def test_after_a_kill_it_can_be_attached_again(service: Serving, tmp_path: Path) -> None:
+    (service.top / "f").write_bytes(b"content")
+    service.process.kill()
+    assert gone(service.top)
+    with serving(tmp_path) as again:
+        assert again.said == {}
+        assert (again.top / "f").read_bytes() == b"content"
+        again.ask("detach")
+        again.wait()

@@ -1,0 +1,171 @@
+"""The control socket of an attached tree: a Unix socket through which commands talk to its driver.
+
+A message is its length (4 bytes, little-endian, at most 1 MiB) and a JSON object; each request gets
+one reply. A request names what it wants as `do`; a reply has `error`, a sentence, where it failed.
+Only the user who runs the driver, and root, are answered: whoever else connects is dropped, and so
+is who sends what is no request. Each connection has a thread of its own.
+
+The socket lies in a folder of that user's, never in the tree, under a name made of the tree's path.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from blake3 import blake3
+
+from ...store.errors import Conflict, DriverError, TreeringError
+
+log: Final = logging.getLogger("treering.driver")
+
+LENGTH: Final = struct.Struct("<I")
+MAX_MESSAGE: Final = 1 << 20
+SECONDS: Final = 30.0
+"""A driver that takes longer for a reply is stuck."""
+CREDENTIALS: Final = struct.Struct("=iII")
+Reply = dict[str, Any]
+Answer = Callable[[dict[str, Any]], Reply]
+
+
+def socket_path(folder: Path, top: Path) -> Path:
+    """Where the control socket of the tree at `top` (resolved) is."""
+    return folder / f"{blake3(os.fsencode(top)).hexdigest()[:32]}.sock"
+
+
+class ControlServer:
+    """Listens at `path`; `answer` gives the reply to a request, or raises TreeringError. It is
+    called from several threads. `close` removes the socket."""
+
+    def __init__(self, path: Path, answer: Answer) -> None:
+        self._path = path
+        self._answer = answer
+        self._user = os.geteuid()
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            _bind(self._socket, path)
+        except OSError as error:
+            self._socket.close()
+            raise Conflict(f"{path}: {error.strerror}") from error
+        path.chmod(0o600)
+        self._socket.listen(16)
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # closed
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.settimeout(SECONDS)
+            if _peer(connection) not in (0, self._user):
+                return
+            while True:
+                request = receive(connection)
+                if request is None:
+                    return
+                send(connection, self._reply(request))
+
+    def _reply(self, request: dict[str, Any]) -> Reply:
+        try:
+            return self._answer(request)
+        except TreeringError as error:
+            return {"error": error.message, "hint": error.hint}
+        except Exception:
+            log.exception("a %s request of the control socket failed", request.get("do"))
+            return {"error": "the driver failed; its log says more"}
+
+
+def _bind(listening: socket.socket, path: Path) -> None:
+    """A socket that nobody listens at was left behind by a driver that was killed."""
+    try:
+        listening.bind(os.fspath(path))
+    except OSError:
+        if is_alive(path):
+            raise
+        path.unlink(missing_ok=True)
+        listening.bind(os.fspath(path))
+
+
+def is_alive(path: Path) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+        return True
+
+
+def _peer(connection: socket.socket) -> int:
+    content = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _, uid, _ = CREDENTIALS.unpack(content)
+    return int(uid)
+
+
+def ask(path: Path, what: str, **more: Any) -> Reply:
+    """One request to the driver that listens at `path`. DriverError when it does not answer, or
+    says what went wrong."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(SECONDS)
+        try:
+            connection.connect(os.fspath(path))
+            send(connection, {"do": what, **more})
+            reply = receive(connection)
+        except OSError as error:
+            raise DriverError(f"the driver does not answer: {error}") from error
+    if reply is None:
+        raise DriverError("the driver does not answer us")
+    if "error" in reply:
+        raise DriverError(str(reply["error"]), hint=reply.get("hint"))
+    return reply
+
+
+def send(connection: socket.socket, message: dict[str, Any]) -> None:
+    content = json.dumps(message).encode()
+    connection.sendall(LENGTH.pack(len(content)) + content)
+
+
+def receive(connection: socket.socket) -> dict[str, Any] | None:
+    """A message; None at the end, and for what is none."""
+    head = _exactly(connection, LENGTH.size)
+    if head is None:
+        return None
+    (length,) = LENGTH.unpack(head)
+    content = _exactly(connection, length) if length <= MAX_MESSAGE else None
+    if content is None:
+        return None
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes | None:
+    content = b""
+    while len(content) < length:
+        piece = connection.recv(length - len(content))
+        if not piece:
+            return None
+        content += piece
+    return content

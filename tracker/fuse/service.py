@@ -1,0 +1,287 @@
+"""The process that serves one attached tree: mount, control socket, holder, and their end.
+
+Started by `attach` as a process of its own session. It says through a pipe when it is ready, or why
+it is not. `python -m treering.tracker.fuse.service SETTINGS`, the settings in JSON.
+
+As root, `.treering` of the backing folder is bound over its name in the mount, so that what the
+repository does bypasses the driver.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ...store.errors import Conflict, DriverError, StorageError, TreeringError, storage_error
+from ...store.state_file import StateFile
+from ..block_map import BlockMap, Serial
+from ..journal import Journal
+from ..map_pair import MapPair
+from . import mount, syscalls
+from .control import ControlServer, Reply
+from .driver import Driver
+from .holder import Holder
+from .inodes import RESERVED
+from .surroundings import outsiders
+
+log: Final = logging.getLogger("treering.driver")
+DETACH_SECONDS: Final = 10.0
+ROWS: Final = 1000
+"""Of the maps in one reply."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`repository` is the repository's folder, `socket` where the control socket goes, `ready` a
+    descriptor that takes a line of JSON: an empty object, or an error."""
+
+    top: str
+    repository: str
+    block_size: int
+    socket: str
+    journal: bool = True
+    ready: int = -1
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """What `tracker/attached` says: since when (seconds), and whether it ended in order."""
+
+    since: float
+    clean: bool
+
+
+ATTACHED: Final = StateFile("attached", "mark of an attached tree", Attached)
+
+
+class Service:
+    """One attached tree. Make it in a process with one thread. TreeringError when it cannot be."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._top = Path(settings.top)
+        self._tracker = _held(Path(settings.repository, "tracker"))
+        self._started = time.monotonic()
+        self._pair = MapPair(settings.block_size)
+        self._inside = _held(self._top / os.fsdecode(RESERVED))
+        journal = self._tracker / "journal"
+        try:
+            journal.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error("making the change journal", error) from error
+        self._journal = Journal(journal, settings.block_size, off=not settings.journal)
+        self._holder = Holder([self._top / os.fsdecode(RESERVED), self._top])
+        self._control: ControlServer | None = None
+        try:
+            self._control = ControlServer(Path(settings.socket), self._answer)
+            ATTACHED.write(self._tracker, Attached(time.time(), clean=False))
+            self._journal.begin(self._pair.active.era)
+            self._driver = Driver(self._top, self._pair, self._journal)
+        except BaseException:
+            if self._control is not None:
+                self._control.close()
+            self._holder.dismiss()
+            raise
+
+    def run(self, ready: Ready) -> None:
+        """Serve until it is detached."""
+        threading.Thread(target=self._open, args=(ready,), daemon=True).start()
+        try:
+            self._driver.serve()
+            if self._driver.session.refused is not None:
+                raise self._driver.session.refused
+            ATTACHED.write(self._tracker, Attached(time.time(), clean=True))
+        finally:
+            assert self._control is not None
+            self._control.close()
+            self._journal.close()
+            self._holder.dismiss()
+
+    def _open(self, ready: Ready) -> None:
+        """Once the kernel has agreed: the repository's own way in, then others may come."""
+        self._driver.session.ready.wait()
+        if self._driver.session.refused is not None:
+            return
+        try:
+            if os.geteuid() == 0:
+                self._bind()
+        except OSError as error:
+            ready.failed(storage_error("binding .treering into the mount", error))
+            self._take_off(lazy=True)
+        else:
+            ready.say({})
+
+    def _bind(self) -> None:
+        target = os.fsencode(self._top) + b"/" + RESERVED
+        syscalls.mount(str(self._inside), target, "", syscalls.MS_BIND)
+
+    # -- what commands ask -----------------------------------------------------------------------
+
+    def _answer(self, request: dict[str, Any]) -> Reply:
+        match request.get("do"):
+            case "status":
+                return self._status()
+            case "maps":
+                return self._maps(int(request.get("skip", 0)))
+            case "detach":
+                self._detach(force=bool(request.get("force")))
+                return {}
+        raise DriverError(f"the driver knows no {request.get('do')!r}")
+
+    def _status(self) -> Reply:
+        with self._pair.lock:
+            active, frozen = self._pair.active, self._pair.frozen
+            files, size = len(active.changed()), active.dirty_bytes()
+            waiting = len(frozen.changed()) if frozen else 0
+        seconds = time.monotonic() - self._started
+        return {
+            "pid": os.getpid(),
+            "top": str(self._top),
+            "era": active.era,
+            "dirty": files,
+            "dirty_bytes": size,
+            "frozen": waiting,
+            "requests": self._driver.session.requests,
+            "requests_per_second": round(self._driver.session.requests / max(seconds, 0.001), 1),
+            "inodes": len(self._driver.inodes),
+            "uptime": round(seconds, 1),
+            "journal_syncs": self._journal.syncs,
+        }
+
+    def _maps(self, skip: int) -> Reply:
+        """Runs of changed blocks, some at a time, from the one with this number on."""
+        rows: list[dict[str, Any]] = []
+        number = 0
+        with self._pair.lock:
+            for changes, status in ((self._pair.frozen, "frozen"), (self._pair.active, "active")):
+                for row in self._rows(changes, status) if changes is not None else ():
+                    if number >= skip:
+                        rows.append(row)
+                    number += 1
+                    if len(rows) == ROWS:
+                        return {"rows": rows, "more": True}
+        return {"rows": rows, "more": False}
+
+    def _rows(self, changes: BlockMap, status: str) -> Iterator[dict[str, Any]]:
+        for serial, change in changes.files.items():
+            path = self._path(serial)
+            for first, count in runs(change.blocks):
+                yield {"file": path, "block": first, "count": count, "status": status}
+
+    def _path(self, serial: Serial) -> str:
+        return os.fsdecode(self._pair.names.path(serial) or b"")
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _detach(self, *, force: bool) -> None:
+        """Take the mount off. Conflict, naming them, while others use it, unless forced: then it
+        goes from sight at once, and ends when they do."""
+        ends = time.monotonic() + DETACH_SECONDS
+        while True:
+            try:
+                self._take_off(lazy=force)
+                return
+            except OSError:
+                if time.monotonic() > ends or force:
+                    raise Conflict(
+                        f"{self._top} is in use by {self._users()}",
+                        hint="let them end, or: treering detach --force",
+                    ) from None
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Asked by a signal: as a forced detach, and not in the thread that serves."""
+        threading.Thread(target=self._take_off, kwargs={"lazy": True}, daemon=True).start()
+
+    def _take_off(self, *, lazy: bool) -> None:
+        if os.geteuid() == 0:
+            with suppress(OSError):
+                syscalls.unmount(os.fsencode(self._top) + b"/" + RESERVED, lazy=True)
+        try:
+            mount.unmount(self._top, lazy=lazy)
+        except OSError:
+            if os.geteuid() == 0:
+                self._bind()
+            raise
+
+    def _users(self) -> str:
+        found = {each.pid: each.name for each in outsiders(self._top, self._top.stat().st_dev)}
+        names = [f"{name} ({pid})" for pid, name in found.items()]
+        return ", ".join(names[:5]) or "somebody whom we may not see"
+
+
+def _held(folder: Path) -> Path:
+    """A path to a folder that leads past what will be mounted over it."""
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}") from error
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
+class Ready:
+    """The starting command's end of the pipe, told once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def say(self, message: dict[str, Any]) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.write(self._descriptor, msgspec.json.encode(message) + b"\n")
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def failed(self, error: TreeringError) -> None:
+        self.say({"error": error.message, "hint": error.hint, "kind": type(error).__name__})
+
+
+def runs(blocks: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(first, count) of neighbouring numbers."""
+    first = following = -1
+    for number in blocks:
+        if number != following:
+            if first >= 0:
+                yield first, following - first
+            first = number
+        following = number + 1
+    if first >= 0:
+        yield first, following - first
+
+
+def serve(settings: Settings) -> int:
+    """The whole life of the process; its exit code."""
+    ready = Ready(settings.ready)
+    try:
+        service = Service(settings)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: service.stop())
+        service.run(ready)
+    except TreeringError as error:
+        log.error("%s", error.message)
+        ready.failed(error)
+        return 1
+    except OSError as error:
+        ready.failed(StorageError(f"{settings.top}: {error.strerror or error}"))
+        return 1
+    return 0
+
+
+def main() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.exit(serve(msgspec.json.decode(sys.argv[1], type=Settings)))
+
+
+if __name__ == "__main__":
+    main()
