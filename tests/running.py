@@ -142,7 +142,10 @@ _idle: list[Server] = []
 
 def run_forked(folder: Path, settings: Mapping[str, str], arguments: Sequence[str | bytes]) -> Done:
     """A command by a server that has nothing to do: as many as there are threads that ask."""
-    server = _idle.pop() if _idle else Server()
+    try:
+        server = _idle.pop()
+    except IndexError:
+        server = Server()
     done = server.run(folder, settings, arguments)
     _idle.append(server)
     return done
