@@ -128,10 +128,6 @@ class ContentRequests:
             self._inodes.release(file.inode)
         return b""
 
-    def flush(self, request: Request) -> bytes:
-        """At each close. The backing file system's errors come with the writes."""
-        return b""
-
     def _file(self, handle: int) -> OpenFile:
         file = self.files.get(handle)
         if file is None:

@@ -82,7 +82,7 @@ class Driver:
             Opcode.READ: content.read,
             Opcode.WRITE: content.write,
             Opcode.RELEASE: content.release,
-            Opcode.FLUSH: content.flush,
+            # No FLUSH, which would come at each close: errors come with the writes.
             Opcode.FSYNC: content.fsync,
             Opcode.LSEEK: content.lseek,
             Opcode.FALLOCATE: content.fallocate,

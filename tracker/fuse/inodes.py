@@ -107,10 +107,12 @@ class InodeTable:
         self.met()
         return inode
 
-    def enter_new(self, serial: Serial, descriptor: int, parent: Inode, era: int) -> Inode:
-        """Count the first look-up of what was just made."""
+    def enter_new(
+        self, serial: Serial, descriptor: int, info: os.stat_result, parent: Inode, era: int
+    ) -> Inode:
+        """Count the first look-up of what was just made, open as `descriptor`."""
         with self._lock:
-            inode = self._add(serial, os.fstat(descriptor), tracked=parent.tracked)
+            inode = self._add(serial, info, tracked=parent.tracked)
             inode.era = era
             self._keep(inode, descriptor)
             inode.lookups += 1

@@ -34,6 +34,7 @@ class NameRequests:
         self._pair = pair
         self._guard = guard
         self._lock = threading.Lock()
+        self._ids = (os.geteuid(), os.getegid())
         self._umask = os.umask(0)
         os.umask(self._umask)
 
@@ -99,17 +100,38 @@ class NameRequests:
                 folder = self._inodes.descriptor(parent)
                 self.use_umask(umask)
                 make(folder)
-                own(folder, name, request, mode)
-                return entry(*self._made(parent, name))
+                return entry(*self._made(request, parent, name, mode))
 
         return self._guard.change(request, name_keys(parent), act)
 
-    def _made(self, parent: Inode, name: bytes) -> tuple[Inode, os.stat_result]:
-        """Take what was just made into the tables."""
-        descriptor = os.open(name, FLAGS, dir_fd=self._inodes.descriptor(parent))
-        serial = parent.recorder.made(Home(parent.serial, name))
-        inode = self._inodes.enter_new(serial, descriptor, parent, self._pair.active.era)
-        return inode, os.fstat(self._inodes.descriptor(inode))
+    def _made(
+        self, request: Request, parent: Inode, name: bytes, mode: int
+    ) -> tuple[Inode, os.stat_result]:
+        """Give what was just made to whoever asked, and take it into the tables."""
+        folder = self._inodes.descriptor(parent)
+        descriptor = os.open(name, FLAGS, dir_fd=folder)
+        try:
+            self._give(descriptor, request, folder, mode)
+            info = os.fstat(descriptor)
+            serial = parent.recorder.made(Home(parent.serial, name))
+            inode = self._inodes.enter_new(serial, descriptor, info, parent, self._pair.active.era)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return inode, info
+
+    def _give(self, descriptor: int, request: Request, folder: int, mode: int) -> None:
+        """Set owner and group as if the caller had made it: a set-group-ID folder hands its group
+        on, which the backing file system has done. chown takes set-ID bits away, so they are set
+        again."""
+        if (request.uid, request.gid) == self._ids or self._ids[0] != 0:
+            return
+        path = descriptor_path(descriptor)
+        before = os.fstat(descriptor)
+        inherits = os.fstat(folder).st_mode & stat.S_ISGID
+        os.chown(path, request.uid, -1 if inherits else request.gid)
+        if mode & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISLNK(before.st_mode):
+            os.chmod(path, stat.S_IMODE(before.st_mode))
 
     def make_file(
         self, request: Request, parent: Inode, name: bytes, flags: int, mode: int, umask: int
@@ -129,8 +151,7 @@ class NameRequests:
                 inode, info = self._inodes.look_up(parent, name)
                 return descriptor, inode, info
             try:
-                own(folder, name, request, mode)
-                inode, info = self._made(parent, name)
+                inode, info = self._made(request, parent, name, mode)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -145,14 +166,15 @@ class NameRequests:
             folder = self._inodes.descriptor(parent)
             descriptor = os.open(b".", flags | os.O_TMPFILE, mode & 0o7777, dir_fd=folder)
             try:
-                give(descriptor_path(descriptor), request, folder, mode)
+                self._give(descriptor, request, folder, mode)
+                info = os.fstat(descriptor)
                 held = os.open(descriptor_path(descriptor), os.O_PATH | os.O_CLOEXEC)
                 serial = parent.recorder.made(None)
-                inode = self._inodes.enter_new(serial, held, parent, self._pair.active.era)
+                inode = self._inodes.enter_new(serial, held, info, parent, self._pair.active.era)
             except BaseException:
                 os.close(descriptor)
                 raise
-            return descriptor, inode, os.fstat(descriptor)
+            return descriptor, inode, info
 
     def link(self, request: Request) -> Content | Deferred:
         (old,) = protocol.LINK_IN.unpack_from(request.body)
@@ -260,27 +282,3 @@ def check_name(parent: Inode, name: bytes) -> None:
     """`.treering` in the top folder is made and removed by treering alone, with the mount off."""
     if parent.serial == 1 and name == RESERVED:
         raise OSError(errno.EBUSY, "`.treering` is in use")
-
-
-def own(folder: int, name: bytes, request: Request, mode: int) -> None:
-    """Give what was made as `name` to whoever asked."""
-    descriptor = os.open(name, FLAGS, dir_fd=folder)
-    try:
-        give(descriptor_path(descriptor), request, folder, mode)
-    finally:
-        os.close(descriptor)
-
-
-def give(path: bytes, request: Request, folder: int, mode: int) -> None:
-    """Set owner and group as if the caller had made it: a set-group-ID folder hands its group on,
-    which the backing file system has done. chown takes set-ID bits away, so they are set again."""
-    if os.geteuid() != 0:
-        return
-    inherits = os.fstat(folder).st_mode & stat.S_ISGID
-    before = os.stat(path)
-    gid = -1 if inherits else request.gid
-    if before.st_uid == request.uid and gid in (-1, before.st_gid):
-        return
-    os.chown(path, request.uid, gid)
-    if mode & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISLNK(before.st_mode):
-        os.chmod(path, stat.S_IMODE(before.st_mode))
