@@ -80,7 +80,11 @@ def encode_header(block_size: int, era: int, key: bytes) -> bytes:
 
 def encode_record(suspect: Suspect, place: int, key: bytes) -> bytes:
     """A record at the unit with this number."""
-    content = _encoder.encode(suspect)
+    return seal(_encoder.encode(suspect), place, key)
+
+
+def seal(content: bytes, place: int, key: bytes) -> bytes:
+    """A record of this content."""
     return _padded(PREFIX.pack(_sum(key, place, content), len(content)) + content)
 
 

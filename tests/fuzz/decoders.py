@@ -50,10 +50,20 @@ from treering.store.repository import Repository
 from treering.store.root_record import decode_record, encode_record
 from treering.store.tags import decode_tag
 from treering.tracker import merge_state, restore_log
+from treering.tracker.journal_records import (
+    UNIT,
+    Look,
+    Suspect,
+    decode_journal,
+    encode_header,
+    encode_records,
+    seal,
+)
 
 ALLOWED: Final = TreeringError
 Harness = Callable[[bytes], None]
 CODEC: Final = Codec()
+JOURNAL_KEY: Final = bytes(range(32))
 HELLO: Final = LENGTH.pack(8) + b"\x92\xa5hello\x01"
 
 
@@ -201,6 +211,19 @@ def settings(data: bytes) -> None:
             continue
 
 
+def journal(data: bytes) -> None:
+    """A change journal; and one whose second record, between two good ones, has the right sum."""
+    decode_journal(encode_header(4096, 1, JOURNAL_KEY) + data)
+    good = Suspect(Look.NAMES, 1, b"handle", b"path")
+    first = encode_records([good], 1, JOURNAL_KEY)
+    second = seal(data, 1 + len(first) // UNIT, JOURNAL_KEY)
+    place = 1 + (len(first) + len(second)) // UNIT
+    last = encode_records([good], place, JOURNAL_KEY)
+    found = decode_journal(encode_header(4096, 1, JOURNAL_KEY) + first + second + last)
+    assert found.suspects[0] == good
+    assert found.suspects[-1] == good
+
+
 # -- the wire ------------------------------------------------------------------------------------
 
 
@@ -262,6 +285,7 @@ DECODERS: Final[dict[str, Harness]] = {
     "marks": marks,
     "state_files": state_files,
     "settings": settings,
+    "journal": journal,
     "request": request,
     "answer": answer,
     "greeting": greeting,

@@ -11,6 +11,7 @@ from typing import Final
 from blake3 import blake3
 from conformance.sample import BLOCK, MAIN, WHO, commit, new_repository, noise, records
 from fuzz.bundle import GIT, Piece, scratch
+from fuzz.decoders import JOURNAL_KEY
 from msgspec.msgpack import encode as packed
 
 from treering.store.block_store import expand
@@ -25,6 +26,7 @@ from treering.store.remotes.base import Description
 from treering.store.remotes.frames import LENGTH
 from treering.store.repository import Repository
 from treering.store.tags import encode_tag
+from treering.tracker.journal_records import Look, Suspect, encode_records
 from treering.tracker.merge_state import Clash, Merging
 from treering.tracker.restore_log import Move, Restore
 
@@ -124,6 +126,10 @@ class Seeds:
             write_format(Path(folder), Format())
             yield Path(folder, "format").read_bytes()
         yield b"/dev/shm\n"
+
+    def journal(self) -> list[bytes]:
+        suspects = [Suspect(look, 1, b"h" * 20, b"a/b", look) for look in Look]
+        return [encode_records(suspects, 1, JOURNAL_KEY), *map(packed, suspects)]
 
     def greeting(self) -> list[bytes]:
         return [_frame("hello", 1), _frame("failure", "Conflict", "m", None)]
