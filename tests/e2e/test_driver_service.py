@@ -124,7 +124,7 @@ def test_detached_the_tree_is_as_it_was(service: Serving) -> None:
 def test_detaching_names_who_uses_it(service: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     with (service.top / "f").open("wb") as file:
         with pytest.raises(DriverError, match=rf"in use by .*\({os.getpid()}\)") as caught:
-            service.ask("detach")
+            service.ask("detach", wait=0.5)
         assert "--force" in (caught.value.hint or "")
         file.write(b"went on")
     assert (service.top / "f").read_bytes() == b"went on"
@@ -174,3 +174,38 @@ def test_after_a_kill_it_can_be_attached_again(service: Serving, tmp_path: Path)
         assert (again.top / "f").read_bytes() == b"content"
         again.ask("detach")
         again.wait()
+
+
+WRITER = """
+import os, sys
+number = 0
+while True:
+    number += 1
+    path = f"{sys.argv[1]}/f{number % 50}"
+    try:
+        with open(path + ".new", "wb") as file:
+            file.write(b"%d" % number * 1000)
+            os.fsync(file.fileno())
+        os.rename(path + ".new", path)
+        os.write(1, b"%d\\n" % number)
+    except OSError as error:
+        sys.exit(f"ended: {error.strerror}")
+"""
+TIMES = 200 if os.environ.get("TREERING_LONG") == "1" else 3
+
+
+def test_killed_under_load_nobody_hangs(tmp_path: Path) -> None:
+    """Whatever a writer was told to be done is there."""
+    for _ in range(TIMES):
+        with serving(tmp_path) as service:
+            command = [sys.executable, "-c", WRITER, str(service.top)]
+            writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(0.5)
+            service.process.kill()
+            out, err = writer.communicate(timeout=20)
+            assert b"ended: " in err
+            assert gone(service.top)
+            done = int(out.split()[-1])
+            following = [b"%d" % number * 1000 for number in (done, done + 50)]
+            assert (service.top / f"f{done % 50}").read_bytes() in following
+            (service.top / "usable").write_bytes(b"yes")

@@ -132,7 +132,8 @@ class Service:
             case "maps":
                 return self._maps(int(request.get("skip", 0)))
             case "detach":
-                self._detach(force=bool(request.get("force")))
+                wait = float(request.get("wait", DETACH_SECONDS))
+                self._detach(force=bool(request.get("force")), wait=wait)
                 return {}
         raise DriverError(f"the driver knows no {request.get('do')!r}")
 
@@ -181,10 +182,10 @@ class Service:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _detach(self, *, force: bool) -> None:
-        """Take the mount off. Conflict, naming them, while others use it, unless forced: then it
-        goes from sight at once, and ends when they do."""
-        ends = time.monotonic() + DETACH_SECONDS
+    def _detach(self, *, force: bool, wait: float) -> None:
+        """Take the mount off. Conflict, naming them, if others still use it after `wait` seconds;
+        forced, it goes from sight at once, and ends when they do."""
+        ends = time.monotonic() + wait
         while True:
             try:
                 self._take_off(lazy=force)
