@@ -54,6 +54,7 @@ import json, resource, sys, threading
 from pathlib import Path
 from treering.tracker.fuse.driver import Driver
 from treering.tracker.journal import Journal
+from treering.tracker.map_changes import map_changes
 from treering.tracker.map_pair import MapPair
 
 folder, journal_folder, block, journalled, inodes, descriptors = sys.argv[1:]
@@ -75,6 +76,8 @@ def answer(word):
         pair.committed(b"root")
         journal.done(pair.active.era - 1)
         return True
+    if word == "changes":
+        return [[c.path.decode(), c.what] for c in map_changes(pair)]
     with pair.lock:
         active = pair.active
         if word == "blocks":

@@ -170,8 +170,8 @@ class Assembled:
         return File(attributes, self._content(live, before))
 
     def _inside(self, serial: Serial, before: Folder) -> Iterator[tuple[bytes, Value]]:
-        changed = self.changes.names.get(serial, set())
-        for name in before.inside.keys() | changed:
+        changed = self.changes.names.get(serial, {})
+        for name in before.inside.keys() | changed.keys():
             child = self.tree.pair.names.at(Home(serial, name))
             if child is not None:
                 yield name, self._of(child)

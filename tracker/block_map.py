@@ -50,13 +50,14 @@ class FileChange:
 @dataclass(eq=False)
 class BlockMap:
     """Sizes and offsets in bytes. `base` is the root that the changes are relative to, as its id in
-    hex, empty for none."""
+    hex, empty for none. `names` are the changed names of each folder, and whether the base has
+    anything under them."""
 
     block_size: int
     era: int = 0
     base: bytes = b""
     files: dict[Serial, FileChange] = field(default_factory=dict)
-    names: dict[Serial, set[bytes]] = field(default_factory=dict)
+    names: dict[Serial, dict[bytes, bool]] = field(default_factory=dict)
     attributes: set[Serial] = field(default_factory=set)
     homes: dict[Serial, Home | None] = field(default_factory=dict)
 
@@ -85,9 +86,10 @@ class BlockMap:
         """Attributes changed: mode, owner, times, xattrs."""
         self.attributes.add(serial)
 
-    def rename(self, home: Home) -> None:
-        """The folder has another object, or none, under this name."""
-        self.names.setdefault(home.folder, set()).add(home.name)
+    def rename(self, home: Home, *, existed: bool) -> None:
+        """The folder has another object, or none, under this name. `existed`: it had one just
+        before; the first word counts."""
+        self.names.setdefault(home.folder, {}).setdefault(home.name, existed)
 
     def bind(self, serial: Serial, home: Home | None) -> None:
         """Where an object was in the base root, told before it moves; the first word counts."""
@@ -141,7 +143,8 @@ class BlockMap:
         for serial, change in later.files.items():
             self._file(serial).merge(change)
         for folder, names in later.names.items():
-            self.names.setdefault(folder, set()).update(names)
+            for name, existed in names.items():
+                self.rename(Home(folder, name), existed=existed)
         self.attributes |= later.attributes
         for serial, home in later.homes.items():
             self.bind(serial, home)
@@ -156,7 +159,9 @@ class BlockMap:
             serial: change for serial, change in self.files.items() if serial not in entered.files
         }
         for folder, names in self.names.items():
-            if rest := names - entered.names.get(folder, set()):
+            gone = entered.names.get(folder, ())
+            rest = {name: existed for name, existed in names.items() if name not in gone}
+            if rest:
                 left.names[folder] = rest
         left.attributes = self.attributes - entered.attributes
         for serial, home in self.homes.items():

@@ -105,7 +105,8 @@ class MapPair:
             if serial is not None and serial == self.names.at(new):
                 return  # two names of one file: rename(2) does nothing
             moved = self._take(old)
-            self._take(new)
+            if self.names.at(new) is not None:
+                self._take(new)
             self._put(self._known(moved), new)
 
     def exchanged(self, one: Home, other: Home) -> None:
@@ -152,15 +153,15 @@ class MapPair:
         return serial
 
     def _put(self, serial: Serial, home: Home) -> None:
+        self.active.rename(home, existed=self.names.at(home) is not None)
         self.names.add(serial, home)
-        self.active.rename(home)
 
     def _take(self, home: Home) -> Serial | None:
         serial = self.names.at(home)
         if serial is not None:
             self._bind(serial)
             self.names.remove(home)
-        self.active.rename(home)
+        self.active.rename(home, existed=True)
         return serial
 
     def _bind(self, serial: Serial) -> None:
@@ -225,6 +226,16 @@ class MapPair:
             parts.append(home.name)
             serial = home.folder
         return b"/".join(reversed(parts))
+
+    def merged(self) -> BlockMap:
+        """All changes since the last committed root, frozen or not, as a map of their own. Call
+        with the lock held."""
+        found = BlockMap(self.block_size, self.active.era, self.active.base)
+        if self.frozen is not None:
+            found.base = self.frozen.base
+            found.merge(self.frozen)
+        found.merge(self.active)
+        return found
 
     def status(self, serial: Serial, block: int) -> BlockStatus:
         """Of one block; the earlier map counts, for it is what is still to be done."""

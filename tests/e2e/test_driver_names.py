@@ -64,6 +64,36 @@ def test_names_are_marked_where_they_change(tree: Mounted) -> None:
     assert tree.blocks() == {}
 
 
+def test_what_differs_is_known_without_a_look(tree: Mounted) -> None:
+    """Also after the kernel forgot what it had looked up."""
+    for name in ("kept", "written", "gone", "moved", "mode", "over", "target"):
+        (tree.top / name).write_text(name)
+    (tree.top / "d").mkdir()
+    (tree.top / "d" / "f").write_text("f")
+    tree.commit()
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    with (tree.top / "written").open("a") as file:
+        file.write("more")
+    (tree.top / "gone").unlink()
+    (tree.top / "moved").rename(tree.top / "d" / "moved")
+    os.chmod(tree.top / "mode", 0o700)
+    (tree.top / "over").rename(tree.top / "target")
+    (tree.top / "new").mkdir()
+    (tree.top / "new" / "inside").touch()
+    (tree.top / "d" / "f").rename(tree.top / "d" / "g")
+    (tree.top / "d" / "g").rename(tree.top / "d" / "f")
+    assert tree.ask("changes") == [
+        ["d/moved", "new"],
+        ["gone", "deleted"],
+        ["mode", "modified"],
+        ["moved", "deleted"],
+        ["new", "new"],
+        ["over", "deleted"],
+        ["target", "modified"],
+        ["written", "modified"],
+    ]
+
+
 def test_exchange_and_noreplace(tree: Mounted) -> None:
     for name in ("a", "b"):
         (tree.top / name).write_text(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -9,6 +11,7 @@ from tracked_tree import BLOCK, Assembled, Folder, Live, TrackedTree, Value
 
 from treering.store.errors import LockHeld
 from treering.tracker.block_map import TOP, Entered, Home, Serial
+from treering.tracker.map_changes import map_changes
 from treering.tracker.map_pair import BlockStatus, MapPair
 
 NAMES = st.sampled_from([b"a", b"b", b"c", b"d"])
@@ -163,6 +166,17 @@ class Tracking(RuleBasedStateMachine):
         return entered
 
     @invariant()
+    def what_differs_is_said(self) -> None:
+        """New and deleted paths exactly; of modified ones perhaps too many. Of a folder that took
+        another's place, no more than that."""
+        found = {change.path: change.what for change in map_changes(self.tree.pair)}
+        expected = dict(differing(self.base, self.tree.top.value()))
+        for path, what in expected.items():
+            assert found.get(path) == what or said_above(path, found), (path, what, found)
+        for path, what in found.items():
+            assert what == "modified" or expected.get(path) == what, (path, what, expected)
+
+    @invariant()
     def base_and_map_are_the_tree(self) -> None:
         base = self.base if self.frozen is None else self.frozen
         made = Assembled(self.tree, self.tree.pair.active, base)
@@ -170,6 +184,29 @@ class Tracking(RuleBasedStateMachine):
         if self.frozen is None:
             for serial, blocks in made.read.items():
                 assert blocks <= self.written.get(serial, set()), "more than what was written"
+
+
+def differing(before: Value, now: Value, path: bytes = b"") -> Iterator[tuple[bytes, str]]:
+    """What differs between two trees; what is in a new folder is not told."""
+    if before[0] != now[0] or type(before) is not type(now):
+        yield path, "modified"
+    if not (isinstance(before, Folder) and isinstance(now, Folder)):
+        if before != now and before[0] == now[0]:
+            yield path, "modified"
+        return
+    for name in before.inside.keys() | now.inside.keys():
+        below = path + b"/" + name if path else name
+        if name not in now.inside:
+            yield below, "deleted"
+        elif name not in before.inside:
+            yield below, "new"
+        else:
+            yield from differing(before.inside[name], now.inside[name], below)
+
+
+def said_above(path: bytes, found: Mapping[bytes, str]) -> bool:
+    parts = path.split(b"/")
+    return any(found.get(b"/".join(parts[:end])) == "modified" for end in range(1, len(parts)))
 
 
 TestTracking = Tracking.TestCase
@@ -309,7 +346,7 @@ def test_moved_out_of_what_was_committed_it_is_bound_to_nothing() -> None:
     entered.add_names(folder, [b"f"])
     pair.committed(b"root", entered)
     assert pair.bound(file, pair.active) is None
-    assert pair.active.names == {TOP: {b"out"}}
+    assert pair.active.names == {TOP: {b"out": False}}
 
 
 def test_of_several_names_the_one_it_had_counts() -> None:
