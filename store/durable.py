@@ -21,6 +21,18 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def fsync_tree(top: Path) -> None:
+    """Make everything at and below a folder durable, but not its own name."""
+    for folder, _, names in os.walk(top, topdown=False):
+        for name in names:
+            descriptor = os.open(Path(folder, name), os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        fsync_folder(Path(folder))
+
+
 def start_writing_back(descriptor: int, offset: int, length: int) -> None:
     """Let the kernel begin to write out what was written there, so that a later fsync has little to
     wait for. A hint: Linux starts the pages that are dirty, and drops only those that are not."""

@@ -23,7 +23,7 @@ from .block_store import BlockStore
 from .catalog import HELD_LEVELS, Catalog, sqlite_errors
 from .codec import Codec
 from .config import Config
-from .durable import fsync_folder
+from .durable import fsync_folder, fsync_tree
 from .errors import Conflict, Corrupt, InvalidInput, StorageError, storage_error
 from .filesystem import filesystem_type, is_network
 from .format import DEFAULT_BLOCK_SIZE, Format, read_format, write_format
@@ -76,11 +76,12 @@ class Repository:
 
     @staticmethod
     def create(path: Path, block_size: int = DEFAULT_BLOCK_SIZE) -> None:
-        """Make an empty repository at `path`, which must not exist or be an empty folder. The
-        format file is written last: a crash leaves no half repository."""
+        """Make an empty repository at `path`, which must not exist or be an empty folder, and make
+        it durable. The format file is written last: a crash leaves no half repository."""
         if not valid_block_size(block_size):
             raise InvalidInput("the block size must be a power of two from 4 KiB to 8 MiB")
         try:
+            above = [path.parent, *(each.parent for each in path.parents if not each.exists())]
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if (path / "format").exists():
                 raise Conflict(f"there is a repository at {path} already")
@@ -95,8 +96,10 @@ class Repository:
                 (path / name).mkdir(exist_ok=True)
             (path / "config").touch()
             create_history(path / "history")
-            fsync_folder(path / "history")
+            fsync_tree(path)
             write_format(path, Format(block_size))
+            for folder in above:
+                fsync_folder(folder)
         except OSError as error:
             raise storage_error(f"making a repository at {path}", error) from error
 

@@ -240,12 +240,14 @@ class ForgetfulFS:
         return bytes(self._node(request).content[offset : offset + size])
 
     def write(self, request: Request) -> bytes:
-        _, offset, size, *_ = protocol.WRITE_IN.unpack(request.body)
+        _, offset, size, _, _, flags, _ = protocol.WRITE_IN.unpack(request.body)
         node = self._node(request)
         with self.lock:
             node.content.extend(bytes(max(0, offset - len(node.content))))
             node.content[offset : offset + size] = request.data
             node.changed_ns = time.time_ns()
+            if flags & os.O_DSYNC:
+                node.durable = bytes(node.content)
         return protocol.WRITE_OUT.pack(size, 0)
 
     def fallocate(self, request: Request) -> bytes:

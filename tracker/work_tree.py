@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..store.config import Config
-from ..store.durable import replace_file
+from ..store.durable import fsync_folder, replace_file
 from ..store.errors import Conflict, NoRepository
 from ..store.format import FILE_NAME
 from ..store.remotes.local import POINTER, WORK_TREE, WORK_TREE_FOLDER, locate
@@ -55,4 +55,5 @@ def create_work_tree(top: Path, block_size: int, elsewhere: Path | None) -> Path
     inside.mkdir(mode=0o700, exist_ok=True)
     (inside / "orphans").mkdir(exist_ok=True)
     replace_file(inside / POINTER, os.fsencode(elsewhere.resolve()) + b"\n")
+    fsync_folder(top)
     return elsewhere
