@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,12 +53,12 @@ def served(nobody: NobodyWork) -> Iterator[subprocess.Popen[bytes]]:
         subprocess.run(["umount", "-l", nobody.top], check=False, capture_output=True)
 
 
-def as_nobody(nobody: NobodyWork, script: str) -> str:
-    """A shell script of that user in the tree; what it printed."""
+def as_nobody(command: Sequence[str | Path], **environment: str) -> str:
+    """Run it as that user; what it printed."""
     done = subprocess.run(
-        ["sh", "-ec", script],
+        command,
         cwd="/",
-        env={"TOP": str(nobody.top), "PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], **environment},
         user=NOBODY,
         group=NOBODY,
         extra_groups=[],
@@ -69,31 +69,24 @@ def as_nobody(nobody: NobodyWork, script: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def shell(nobody: NobodyWork, script: str) -> str:
+    return as_nobody(["sh", "-ec", script], TOP=str(nobody.top))
 
 
 def ask(nobody: NobodyWork, what: str) -> str:
+    """One request to the driver; the reply as Python prints it."""
     script = "import sys; from pathlib import Path; "
     script += "from treering.tracker.fuse.control import ask; "
     script += f"print(ask(Path({str(nobody.home / 'run' / 'tree.sock')!r}), {what!r}))"
-    done = subprocess.run(
-        [nobody.python, "-c", script],
-        env={"LD_LIBRARY_PATH": f"{nobody.python.parents[2]}/python/lib"},
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd="/",
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    libraries = f"{nobody.python.parents[2]}/python/lib"
+    return as_nobody([nobody.python, "-c", script], LD_LIBRARY_PATH=libraries)
 
 
 @pytest.mark.usefixtures("served")
 def test_work_in_it(nobody: NobodyWork) -> None:
-    said = as_nobody(
+    said = shell(
         nobody,
         """cd "$TOP"
         umask 027
@@ -123,17 +116,17 @@ def test_commits_go_through_it(nobody: NobodyWork) -> None:
         # Not even root may look into the mount, and a process starts where it is told as root.
         return nobody("-C", str(nobody.top), *arguments, cwd=Path("/"))
 
-    as_nobody(nobody, 'cd "$TOP"; echo content > f; mkdir d; echo more > d/g')
+    shell(nobody, 'cd "$TOP"; echo content > f; mkdir d; echo more > d/g')
     treering("commit", "-q", "-m", "one")
     treering("fsck", "-q", "--read-data")
     assert treering("ls", "-R", "HEAD").lines == ["d/", "d/g", "f"]
-    as_nobody(nobody, 'cd "$TOP"; echo changed > f; rm d/g')
+    shell(nobody, 'cd "$TOP"; echo changed > f; rm d/g')
     treering("restore", "-q", "--force")
-    assert as_nobody(nobody, 'cat "$TOP/f" "$TOP/d/g"') == "content\nmore\n"
+    assert shell(nobody, 'cat "$TOP/f" "$TOP/d/g"') == "content\nmore\n"
 
 
 def test_detached_it_is_gone(nobody: NobodyWork, served: subprocess.Popen[bytes]) -> None:
-    as_nobody(nobody, 'echo content > "$TOP/f"')
+    shell(nobody, 'echo content > "$TOP/f"')
     ask(nobody, "detach")
     served.wait(timeout=20)
     assert mounted_on(nobody.top) is None

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ import msgspec
 from ...store.errors import Conflict, DriverError, StorageError, TreeringError, storage_error
 from ...store.state_file import StateFile
 from ..block_map import BlockMap, Serial
+from ..changes import runs
 from ..journal import Journal
 from ..map_pair import MapPair
 from . import mount, syscalls
@@ -174,8 +175,8 @@ class Service:
     def _rows(self, changes: BlockMap, status: str) -> Iterator[dict[str, Any]]:
         for serial, change in changes.files.items():
             path = self._path(serial)
-            for first, count in runs(change.blocks):
-                yield {"file": path, "block": first, "count": count, "status": status}
+            for first, end in runs(change.blocks):
+                yield {"file": path, "block": first, "count": end - first, "status": status}
 
     def _path(self, serial: Serial) -> str:
         return os.fsdecode(self._pair.names.path(serial) or b"")
@@ -243,19 +244,6 @@ class Ready:
 
     def failed(self, error: TreeringError) -> None:
         self.say({"error": error.message, "hint": error.hint, "kind": type(error).__name__})
-
-
-def runs(blocks: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """(first, count) of neighbouring numbers."""
-    first = following = -1
-    for number in blocks:
-        if number != following:
-            if first >= 0:
-                yield first, following - first
-            first = number
-        following = number + 1
-    if first >= 0:
-        yield first, following - first
 
 
 def serve(settings: Settings) -> int:
