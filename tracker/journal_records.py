@@ -51,7 +51,7 @@ LOOKS: Final = frozenset(int(look) for look in Look)
 class Suspect(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Look again here. `handle` is the object's file handle (type and bytes, as name_to_handle_at
     gives them, empty where there are none), `path` one of its paths at that time. `extent` is the
-    number of 16 MiB of a file."""
+    number of 16 MiB of a file; of a size everything from there on."""
 
     look: int
     handle_type: int

@@ -20,6 +20,9 @@ from hypothesis.stateful import (
 )
 from mounted import Mounted, mounted
 
+from treering.tracker.journal import read_journals
+from treering.tracker.journal_records import Look
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 BLOCK = 4096
 LIMIT = 20 * BLOCK
@@ -75,6 +78,7 @@ def blocks_of(content: bytes) -> list[bytes]:
 
 class Files(RuleBasedStateMachine):
     mount: Mounted
+    journalled: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,6 +187,18 @@ class Files(RuleBasedStateMachine):
             model.base, model.touched = bytes(model.content), set()
 
     @invariant()
+    def what_is_marked_can_be_found_after_a_crash(self) -> None:
+        said = [each for file in read_journals(self.mount.journal) for each in file.suspects]
+        content = {each.path for each in said if each.look in (Look.EXTENT, Look.SIZE)}
+        names = {each.path for each in said if each.look == Look.NAMES}
+        for name in self.mount.blocks() if self.journalled else ():
+            model = self.models.get(name)
+            if model is not None and model.base is not None:
+                assert name.encode() in content, name
+            elif model is not None:
+                assert b"" in names
+
+    @invariant()
     def it_is_as_the_model(self) -> None:
         marked = self.mount.blocks()
         for name, model in self.models.items():
@@ -207,4 +223,6 @@ def test_files(journal: bool) -> None:
         tempfile.TemporaryDirectory(dir="/var/tmp") as folder,
         mounted(Path(folder), block=BLOCK, journal=journal) as found,
     ):
-        run_state_machine_as_test(type("Files", (Files,), {"mount": found}), settings=chosen)
+        run_state_machine_as_test(
+            type("Files", (Files,), {"mount": found, "journalled": journal}), settings=chosen
+        )

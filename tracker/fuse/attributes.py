@@ -39,7 +39,7 @@ class AttributeRequests:
         era = self._pair.active.era
         keys = attribute_keys(inode, era)
         if valid & SetAttr.SIZE:
-            keys += size_keys(inode, era)
+            keys += size_keys(inode, min(size, self._size(inode)), era)
 
         def act(_request: Request) -> bytes:
             inode.recorder.touched(inode.serial)
@@ -53,14 +53,18 @@ class AttributeRequests:
         return self._guard.change(request, keys, act)
 
     def _resize(self, inode: Inode, path: bytes, size: int, handle: int) -> None:
-        if not inode.files:
-            inode.size = os.stat(path).st_size
-        inode.recorder.resized(inode.serial, inode.size, size)
+        inode.recorder.resized(inode.serial, self._size(inode), size)
         if handle >= 0:
             os.ftruncate(handle, size)
         else:
             os.truncate(path, size)
         inode.size = size
+
+    def _size(self, inode: Inode) -> int:
+        """Of a regular file, which is only kept while it is open."""
+        if not inode.files:
+            inode.size = os.fstat(self._inodes.descriptor(inode)).st_size
+        return inode.size
 
     def statfs(self, request: Request) -> bytes:
         found = os.statvfs(self._inodes.descriptor(self._inodes.get(request.node)))

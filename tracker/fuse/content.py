@@ -64,7 +64,7 @@ class ContentRequests:
             return self._open(inode, flags, more)
         return self._guard.change(
             request,
-            size_keys(inode, self._pair.active.era),
+            size_keys(inode, 0, self._pair.active.era),
             lambda _request: self._open(inode, flags, more),
         )
 
@@ -103,7 +103,8 @@ class ContentRequests:
             descriptor, inode, info = self._names.make_file(
                 request, parent, name, opening, mode, umask
             )
-            if flags & os.O_TRUNC and info.st_size:
+            if flags & os.O_TRUNC and info.st_size:  # another had made it meanwhile
+                self._guard.cover(size_keys(inode, 0, self._pair.active.era))
                 inode.recorder.resized(inode.serial, info.st_size, 0)
                 os.ftruncate(descriptor, 0)
                 info = os.fstat(descriptor)
@@ -159,7 +160,7 @@ class ContentRequests:
         inode = file.inode
         keys = content_keys(inode, offset, size, self._pair.active.era)
         if offset + size > inode.size:
-            keys += size_keys(inode, self._pair.active.era)
+            keys += size_keys(inode, inode.size, self._pair.active.era)
         if self._guard.ready(keys):
             return self._guard.change(request, keys, self.write)
         if flags & protocol.WRITE_KILL_SUIDGID:
@@ -198,7 +199,9 @@ class ContentRequests:
         era = self._pair.active.era
         # Without these, holes become zeros on disk, which are the same.
         count = length if mode & (PUNCH_HOLE | ZERO_RANGE) else 0
-        keys = content_keys(inode, offset, count, era) + size_keys(inode, era)
+        keys = content_keys(inode, offset, count, era)
+        if not mode & KEEP_SIZE and offset + length > inode.size:
+            keys += size_keys(inode, inode.size, era)
 
         def act(_request: Request) -> bytes:
             before = inode.size
@@ -225,7 +228,9 @@ class ContentRequests:
         inode = target.inode
         length = min(length, max(source.inode.size - offset, 0), 1 << 30)
         era = self._pair.active.era
-        keys = content_keys(inode, into, length, era) + size_keys(inode, era)
+        keys = content_keys(inode, into, length, era)
+        if into + length > inode.size:
+            keys += size_keys(inode, inode.size, era)
 
         def act(_request: Request) -> bytes:
             inode.recorder.wrote(inode.serial, into, length, inode.size)

@@ -79,8 +79,12 @@ def content_keys(inode: Inode, offset: int, length: int, era: int) -> list[Key]:
     return [(Look.EXTENT, inode.serial, extent) for extent in range(first, last + 1)]
 
 
-def size_keys(inode: Inode, era: int) -> list[Key]:
-    return [(Look.SIZE, inode.serial, 0)] if inode.tracked and inode.era != era else []
+def size_keys(inode: Inode, smaller: int, era: int) -> list[Key]:
+    """The suspect of a change of size: all from the extent on in which the smaller of the two sizes
+    ends."""
+    if not inode.tracked or inode.era == era:
+        return []
+    return [(Look.SIZE, inode.serial, smaller // EXTENT)]
 
 
 def attribute_keys(inode: Inode, era: int) -> list[Key]:
