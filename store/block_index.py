@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import lmdb
 
-from .errors import Corrupt, StorageError, UnsupportedFormat
+from .errors import Corrupt, StorageError, UnsupportedFormat, storage_error
 from .ids import Key
 from .packfile import FooterEntry
 
@@ -289,6 +289,8 @@ def _open(folder: Path, writable: bool, locked: bool, durable: bool) -> lmdb.Env
             )
         except lmdb.MemoryError:
             continue
+        except OSError as error:  # it makes the folder itself
+            raise storage_error("opening the block index", error) from error
     raise StorageError("block index: no address space left", hint="raise the limit: ulimit -v")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from treering.store import block_index
 from treering.store.block_index import SCHEMA, BlockIndex, Location, replace_index
-from treering.store.errors import Corrupt, UnsupportedFormat
+from treering.store.errors import Corrupt, StorageError, UnsupportedFormat
 from treering.store.ids import Key, block_id, block_key, node_key
 from treering.store.packfile import FooterEntry
 
@@ -269,3 +269,9 @@ def test_opened_for_reading_only(index: BlockIndex, folder: Path) -> None:
         reader.forget(keys(1))
     reader.close()
     assert not (folder / "lock.mdb").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="opening the block index: Not a directory"):
+        BlockIndex(tmp_path / "file" / "index")
