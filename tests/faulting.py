@@ -15,6 +15,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -163,7 +164,9 @@ def inject(point: Point, what: str, folder: Path, arguments: Sequence[str], cwd:
     done = run([*command, "-e", rule, *spelled(arguments)], cwd)
     if was_injected(folder):
         (folder / "met").touch()
-    return done
+    lines = done.err.splitlines(keepends=True)
+    own = [line for line in lines if not line.startswith("strace: Requested path")]
+    return replace(done, err="".join(own))
 
 
 def was_injected(folder: Path) -> bool:
