@@ -12,7 +12,7 @@ from running import succeed
 
 from treering.store.durable import fsync_folder
 
-CUTS = 3
+CUTS = 2
 
 
 class Session:
