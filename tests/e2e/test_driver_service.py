@@ -149,6 +149,18 @@ def test_killed_it_leaves_a_tree_that_can_be_used(service: Serving) -> None:
     (service.top / "f").write_bytes(b"more")
 
 
+def test_aborted_it_leaves_no_dead_mount(service: Serving) -> None:
+    """As an administrator does who frees what hangs on it."""
+    control = Path("/sys/fs/fuse/connections")
+    if not any(control.iterdir()):
+        subprocess.run(["mount", "-t", "fusectl", "none", control], check=True)
+    (service.top / "f").write_bytes(b"content")
+    (control / str(os.minor(service.top.stat().st_dev)) / "abort").write_text("1")
+    service.wait()
+    assert gone(service.top)
+    assert (service.top / "f").read_bytes() == b"content"
+
+
 def test_a_signal_takes_it_off(service: Serving) -> None:
     service.process.terminate()
     service.wait()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import os
 import shutil
 import socket
@@ -16,6 +17,9 @@ from . import protocol, syscalls
 
 KIND: Final = "fuse.treering"
 DEVICE: Final = "/dev/fuse"
+HELPER: Final = "fusermount3"
+PROGRAMS: Final = "/usr/local/bin:/usr/bin:/bin"
+"""Where a program that runs as root may be taken from, whatever the user's PATH says."""
 
 
 def mount(source: str, target: Path, *, read_only: bool = False) -> int:
@@ -47,7 +51,7 @@ def _mount_as_root(source: str, target: Path, read_only: bool) -> int:
 
 def _mount_as_user(source: str, target: Path, read_only: bool) -> int:
     """The helper opens the device, mounts, and sends the descriptor through a socket."""
-    program = shutil.which("fusermount3")
+    program = shutil.which(HELPER, path=PROGRAMS)
     if program is None:
         raise TreeringError(
             "mounting needs root or fusermount3", hint="install fuse3 (Debian: apt install fuse3)"
@@ -58,7 +62,7 @@ def _mount_as_user(source: str, target: Path, read_only: bool) -> int:
         options += f",max_read={protocol.MAX_WRITE}" + (",ro" if read_only else "")
         done = subprocess.run(
             [program, "-o", options, "--", str(target)],
-            env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())},
+            env={"_FUSE_COMMFD": str(theirs.fileno())},
             pass_fds=[theirs.fileno()],
             capture_output=True,
             check=False,
@@ -92,7 +96,8 @@ def unmount(target: Path, *, lazy: bool = False) -> None:
     if os.geteuid() == 0:
         syscalls.unmount(os.fsencode(target), lazy=lazy)
         return
-    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(target)]
-    done = subprocess.run(command, capture_output=True, check=False)
+    program = shutil.which(HELPER, path=PROGRAMS) or HELPER
+    command = [program, "-u", *(["-z"] if lazy else []), "--", str(target)]
+    done = subprocess.run(command, env={}, capture_output=True, check=False)
     if done.returncode:
-        raise OSError(16, done.stderr.decode(errors="replace").strip())
+        raise OSError(errno.EBUSY, done.stderr.decode(errors="replace").strip())

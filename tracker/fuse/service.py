@@ -34,7 +34,7 @@ from .control import ControlServer, Reply
 from .driver import Driver
 from .holder import Holder
 from .inodes import RESERVED
-from .surroundings import outsiders
+from .surroundings import mounted_on, outsiders
 
 log: Final = logging.getLogger("treering.driver")
 DETACH_SECONDS: Final = 10.0
@@ -101,10 +101,18 @@ class Service:
                 raise self._driver.session.refused
             ATTACHED.write(self._tracker, Attached(time.time(), clean=True))
         finally:
+            self._leave_nothing()
             assert self._control is not None
             self._control.close()
             self._journal.close()
             self._holder.dismiss()
+
+    def _leave_nothing(self) -> None:
+        """A connection that ended without an unmount leaves a mount that answers nobody."""
+        found = mounted_on(self._top)
+        if found is not None and (found.kind, found.source) == (mount.KIND, bytes(self._top)):
+            with suppress(OSError):
+                mount.unmount(self._top, lazy=True)
 
     def _open(self, ready: Ready) -> None:
         """Once the kernel has agreed: the repository's own way in, then others may come."""
