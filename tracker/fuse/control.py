@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ LENGTH: Final = struct.Struct("<I")
 MAX_MESSAGE: Final = 1 << 20
 SECONDS: Final = 30.0
 """A driver that takes longer for a reply is stuck."""
+BACKLOG: Final = 64
 CREDENTIALS: Final = struct.Struct("=iII")
 Reply = dict[str, Any]
 Answer = Callable[[dict[str, Any]], Reply]
@@ -57,7 +59,7 @@ class ControlServer:
             self._socket.close()
             raise Conflict(f"{path}: {error.strerror}") from error
         path.chmod(0o600)
-        self._socket.listen(16)
+        self._socket.listen(BACKLOG)
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     def close(self) -> None:
@@ -128,7 +130,7 @@ def ask(path: Path, what: str, **more: Any) -> Reply:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(SECONDS)
         try:
-            connection.connect(os.fspath(path))
+            _connect(connection, path)
             send(connection, {"do": what, **more})
             reply = receive(connection)
         except OSError as error:
@@ -138,6 +140,19 @@ def ask(path: Path, what: str, **more: Any) -> Reply:
     if "error" in reply:
         raise DriverError(str(reply["error"]), hint=reply.get("hint"))
     return reply
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    """A Unix socket with a time limit does not wait while too many others do: so we come again."""
+    ends = time.monotonic() + SECONDS
+    while True:
+        try:
+            connection.connect(os.fspath(path))
+            return
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.01)
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
