@@ -57,7 +57,8 @@ _EVERYWHERE: Final = Suspect(Look.EVERYWHERE, 0, b"", b"")
 @dataclass(eq=False)
 class _File:
     """The journal of one era. `end` is where the next record goes, in units; `known` what it says,
-    in the order in which it was met last; `everywhere`: no more need be said."""
+    in the order in which it was met last, each with the number of the sync that it waits for;
+    `everywhere`: the same, once no more need be said."""
 
     path: Path
     descriptor: int
@@ -65,8 +66,8 @@ class _File:
     key: bytes
     end: int
     size: int
-    known: OrderedDict[Key, Suspect] = field(default_factory=OrderedDict)
-    everywhere: bool = False
+    known: OrderedDict[Key, tuple[Suspect, int]] = field(default_factory=OrderedDict)
+    everywhere: int | None = None
     broken: bool = False
 
 
@@ -93,34 +94,46 @@ class Journal:
             self._current = self._create(era, {})
 
     def need(self, key: Key) -> bool:
-        """Whether a suspect is still to be written in this era. Keeps it hot."""
+        """Whether a suspect is still to be written in this era, or to be synced. Keeps it hot."""
         with self._lock:
             current = self._current
-            if current is None or current.everywhere:
+            if current is None:
                 return False
-            if key not in current.known:
+            if current.everywhere is not None:
+                return current.everywhere > self._durable
+            found = current.known.get(key)
+            if found is None:
                 return True
             current.known.move_to_end(key)
-            return False
+            return found[1] > self._durable
 
     def add(self, suspects: Mapping[Key, Suspect]) -> int:
-        """Write suspects that are needed; a number for `sync`. StorageError, and then none of them
-        counts as written."""
+        """Write those suspects that no one has; a number for `sync`, after which all are durable.
+        StorageError, and then none of them counts as written."""
         with self._lock:
             current = self._current
             if current is None:
                 return 0
-            if current.broken:
-                raise StorageError("the change journal could not be synced")
-            if len(current.known) + len(suspects) > MAX_KNOWN:
-                self._append(current, [_EVERYWHERE])
-                current.everywhere = True
-            else:
-                new = {key: each for key, each in suspects.items() if key not in current.known}
-                self._append(current, new.values())
-                current.known.update(new)
-            self._written += 1
-            return self._written
+            if current.everywhere is not None:
+                return current.everywhere
+            new = {key: each for key, each in suspects.items() if key not in current.known}
+            if new:
+                self._write(current, new)
+            if current.everywhere is not None:
+                return current.everywhere
+            return max((current.known[key][1] for key in suspects), default=0)
+
+    def _write(self, current: _File, new: Mapping[Key, Suspect]) -> None:
+        if current.broken:
+            raise StorageError("the change journal could not be synced")
+        number = self._written + 1
+        if len(current.known) + len(new) > MAX_KNOWN:
+            self._append(current, [_EVERYWHERE])
+            current.everywhere = number
+        else:
+            self._append(current, new.values())
+            current.known.update({key: (each, number) for key, each in new.items()})
+        self._written = number
 
     def sync(self, number: int) -> None:
         """Return when what `add` gave this number for is durable. StorageError."""
@@ -159,8 +172,8 @@ class Journal:
             current = self._current
             if current is None:
                 return
-            hot = dict(islice(reversed(current.known.items()), HOT))
-        self._next = self._create(era, dict(reversed(hot.items())))
+            hot = list(islice(reversed(current.known.items()), HOT))
+        self._next = self._create(era, {key: each for key, (each, _) in reversed(hot)})
 
     def swap(self) -> None:
         """From now on the prepared file is written. Called while no change is under way, so nobody
@@ -203,7 +216,7 @@ class Journal:
                 self._reserve(file, AHEAD)
                 pwrite_all(descriptor, encode_header(self._block_size, era, key), 0)
                 self._append(file, suspects.values())
-                file.known.update(suspects)
+                file.known.update({key: (each, 0) for key, each in suspects.items()})
                 os.fsync(descriptor)
                 fsync_folder(self._folder)
             except BaseException:

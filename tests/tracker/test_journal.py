@@ -65,7 +65,8 @@ def test_each_is_written_once_an_era(journal: Journal) -> None:
 
 def test_the_next_era_begins_with_the_hot_ones(journal: Journal, tmp_path: Path) -> None:
     for number in range(HOT + 10):
-        journal.add(suspect(number))
+        ticket = journal.add(suspect(number))
+    journal.sync(ticket)
     (first,) = suspect(0)
     assert not journal.need(first)  # met again: hot
     journal.prepare(2)
@@ -134,6 +135,35 @@ def test_who_comes_while_it_syncs_shares_the_next(
     for thread in threads:
         thread.join()
     assert 1 <= journal.syncs < 20
+
+
+def test_what_is_written_is_needed_until_it_is_durable(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another change of the same extent must not overtake the sync that the first one waits for."""
+    begun, go_on = threading.Event(), threading.Event()
+    real = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    (key,) = suspect(1)
+    first = threading.Thread(target=add, args=(journal, 1))
+    first.start()
+    assert begun.wait(20)
+    assert journal.need(key)
+    second = threading.Thread(target=add, args=(journal, 1))
+    second.start()
+    second.join(0.2)
+    assert second.is_alive(), "it was told that the suspect is durable"
+    go_on.set()
+    first.join()
+    second.join()
+    assert not journal.need(key)
+    assert journal.syncs == 1
 
 
 def test_a_disk_that_refuses_to_sync(
