@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from mounted import Mounted, mounted
 
 FOLDERS, FILES = 20, 100
@@ -23,6 +27,42 @@ def check(tree: Mounted) -> None:
         for number in range(FILES):
             content = (tree.top / f"d{folder}" / f"f{number}").read_text()
             assert content == f"{folder} {number}"
+
+
+@contextmanager
+def memory(folder: Path, options: str) -> Iterator[Path]:
+    """A small file system in memory at `folder/tree`, where a driver may be mounted."""
+    top = folder / "tree"
+    top.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", top], check=True)
+    try:
+        yield top
+    finally:
+        subprocess.run(["umount", "-l", top], check=True)
+
+
+@pytest.mark.parametrize("refused", ["nosuid", "nodev", "noexec", "ro"])
+def test_what_is_refused_below_is_refused(tmp_path: Path, refused: str) -> None:
+    with memory(tmp_path, refused), mounted(tmp_path) as tree:
+        found = os.statvfs(tree.top).f_flag
+        flags = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
+        flags["ro"] = os.ST_RDONLY
+        assert {name for name, flag in flags.items() if found & flag} == {refused}
+        if refused == "ro":
+            with pytest.raises(OSError, match="Read-only"):
+                (tree.top / "f").touch()
+
+
+def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
+    with memory(tmp_path, "size=4m"), mounted(tmp_path) as tree:
+        (tree.top / "ballast").write_bytes(bytes(3 << 20))
+        with pytest.raises(OSError, match="No space left"):
+            (tree.top / "f").write_bytes(os.urandom(3 << 20))
+        (tree.top / "ballast").unlink()
+        content = os.urandom(3 << 20)
+        (tree.top / "f").write_bytes(content)
+        assert (tree.backing / "f").read_bytes() == content
+        assert tree.blocks()["f"] == set(range(48))
 
 
 def test_known_inodes_are_bounded(tmp_path: Path) -> None:

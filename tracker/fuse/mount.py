@@ -18,19 +18,28 @@ from . import protocol, syscalls
 KIND: Final = "fuse.treering"
 DEVICE: Final = "/dev/fuse"
 HELPER: Final = "fusermount3"
+REFUSED: Final = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC
+"""The same numbers as the flags of mount(2)."""
 PROGRAMS: Final = "/usr/local/bin:/usr/bin:/bin"
 """Where a program that runs as root may be taken from, whatever the user's PATH says."""
 
 
-def mount(source: str, target: Path, *, read_only: bool = False) -> int:
+def mount(source: str, target: Path) -> int:
     """Mount over `target`, shown as a mount of `source`; the descriptor of the connection. Nobody
-    may look into `target` before the connection is served. StorageError."""
+    may look into `target` before the connection is served. StorageError.
+
+    What the file system below refuses - writing, set-user-ID programs, devices, programs - the
+    mount refuses too: else it would be a way around."""
+    try:
+        refused = os.statvfs(target).f_flag & REFUSED
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror}") from error
     if os.geteuid() == 0:
-        return _mount_as_root(source, target, read_only)
-    return _mount_as_user(source, target, read_only)
+        return _mount_as_root(source, target, refused)
+    return _mount_as_user(source, target, refused)
 
 
-def _mount_as_root(source: str, target: Path, read_only: bool) -> int:
+def _mount_as_root(source: str, target: Path, refused: int) -> int:
     try:
         connection = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -39,8 +48,7 @@ def _mount_as_root(source: str, target: Path, read_only: bool) -> int:
         f"fd={connection},rootmode=40000,user_id=0,group_id=0,"
         f"allow_other,default_permissions,max_read={protocol.MAX_WRITE}"
     )
-    # Set-user-ID programs and devices work as they did below. Access times are the backing's.
-    flags = syscalls.MS_NOATIME | (1 if read_only else 0)
+    flags = syscalls.MS_NOATIME | refused  # access times are the backing's
     try:
         syscalls.mount(source, os.fsencode(target), KIND, flags, options)
     except OSError as error:
@@ -49,8 +57,9 @@ def _mount_as_root(source: str, target: Path, read_only: bool) -> int:
     return connection
 
 
-def _mount_as_user(source: str, target: Path, read_only: bool) -> int:
-    """The helper opens the device, mounts, and sends the descriptor through a socket."""
+def _mount_as_user(source: str, target: Path, refused: int) -> int:
+    """The helper opens the device, mounts, and sends the descriptor through a socket. It refuses
+    set-user-ID programs and devices of itself."""
     program = shutil.which(HELPER, path=PROGRAMS)
     if program is None:
         raise TreeringError(
@@ -59,7 +68,8 @@ def _mount_as_user(source: str, target: Path, read_only: bool) -> int:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         options = f"fsname={_quoted(source)},subtype=treering,default_permissions,noatime"
-        options += f",max_read={protocol.MAX_WRITE}" + (",ro" if read_only else "")
+        options += f",max_read={protocol.MAX_WRITE}"
+        options += ",ro" * bool(refused & os.ST_RDONLY) + ",noexec" * bool(refused & os.ST_NOEXEC)
         done = subprocess.run(
             [program, "-o", options, "--", str(target)],
             env={"_FUSE_COMMFD": str(theirs.fileno())},

@@ -10,7 +10,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD: Final = -100
 AT_SYMLINK_FOLLOW: Final = 0x400
 MNT_DETACH: Final = 2
-MS_NOSUID, MS_NODEV, MS_NOATIME, MS_BIND = 2, 4, 1024, 4096
+MS_NOATIME, MS_BIND = 1024, 4096
 
 
 def _checked(result: int) -> None:
