@@ -171,17 +171,8 @@ class ContentRequests:
         return protocol.WRITE_OUT.pack(written, 0)
 
     def fsync(self, request: Request) -> Deferred:
-        handle, flags, _ = protocol.FSYNC_IN.unpack_from(request.body)
-        file = self._file(handle)
-
-        def act(_request: Request) -> bytes:
-            if flags & protocol.FSYNC_DATA:
-                os.fdatasync(file.descriptor)
-            else:
-                os.fsync(file.descriptor)
-            return b""
-
-        return self._session.defer(request, act)
+        handle, *_ = protocol.FSYNC_IN.unpack_from(request.body)
+        return self._session.sync(request, self._file(handle).descriptor)
 
     def lseek(self, request: Request) -> bytes:
         handle, offset, whence, _ = protocol.LSEEK_IN.unpack_from(request.body)
@@ -238,11 +229,8 @@ class ContentRequests:
             inode.size = max(inode.size, into + copied)
             return reply(copied)
 
-        missing = self._guard.ready(keys)
-
         def covered(request: Request) -> bytes:
-            if missing:
-                self._guard.cover(missing)
+            self._guard.cover(self._guard.ready(keys))
             return act(request)
 
         return self._session.defer(request, covered)

@@ -60,7 +60,7 @@ class Driver:
     def _handlers(self, guard: Guard, names: NameRequests) -> dict[Opcode, Handler]:
         content = self.content
         attributes = AttributeRequests(self.inodes, self.pair, guard)
-        folders = FolderRequests(self.inodes)
+        folders = FolderRequests(self.inodes, self.session)
         return {
             Opcode.LOOKUP: names.lookup,
             Opcode.FORGET: names.forget,

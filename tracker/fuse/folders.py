@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,9 +11,9 @@ from . import protocol
 from .inodes import Inode, InodeTable
 from .names import entry
 from .protocol import Request
+from .session import Deferred, Session
 
-OPENED: Final = 0
-KINDS: Final = {"folder": 4, "link": 10, "file": 8}
+DT_UNKNOWN, DT_DIR, DT_REG, DT_LNK = 0, 4, 8, 10
 DOTS: Final = 2
 
 
@@ -30,10 +29,10 @@ class OpenFolder:
 class FolderRequests:
     """An open folder's handle is its descriptor here."""
 
-    def __init__(self, inodes: InodeTable) -> None:
+    def __init__(self, inodes: InodeTable, session: Session) -> None:
         self._inodes = inodes
+        self._session = session
         self._folders: dict[int, OpenFolder] = {}
-        self._lock = threading.Lock()
 
     def opendir(self, request: Request) -> bytes:
         inode = self._inodes.get(request.node)
@@ -41,7 +40,7 @@ class FolderRequests:
         descriptor = os.open(b".", flags, dir_fd=self._inodes.descriptor(inode))
         self._folders[descriptor] = OpenFolder(inode, descriptor)
         inode.files += 1
-        return protocol.OPEN_OUT.pack(descriptor, OPENED, 0)
+        return protocol.OPEN_OUT.pack(descriptor, 0, 0)
 
     def releasedir(self, request: Request) -> bytes:
         handle, *_ = protocol.RELEASE_IN.unpack_from(request.body)
@@ -52,14 +51,9 @@ class FolderRequests:
             self._inodes.release(folder.inode)
         return b""
 
-    def fsyncdir(self, request: Request) -> bytes:
-        handle, flags, _ = protocol.FSYNC_IN.unpack_from(request.body)
-        folder = self._folder(handle)
-        if flags & protocol.FSYNC_DATA:
-            os.fdatasync(folder.descriptor)
-        else:
-            os.fsync(folder.descriptor)
-        return b""
+    def fsyncdir(self, request: Request) -> Deferred:
+        handle, *_ = protocol.FSYNC_IN.unpack_from(request.body)
+        return self._session.sync(request, self._folder(handle).descriptor)
 
     def readdir(self, request: Request) -> bytes:
         return self._list(request, plus=False)
@@ -104,7 +98,7 @@ class FolderRequests:
 
 def _read(folder: OpenFolder) -> list[tuple[bytes, int, int]]:
     number = folder.inode.key[1]
-    names = [(b".", number, KINDS["folder"]), (b"..", number, KINDS["folder"])]
+    names = [(b".", number, DT_DIR), (b"..", number, DT_DIR)]
     with os.scandir(folder.descriptor) as found:
         for each in found:
             names.append((os.fsencode(each.name), each.inode(), _kind(each)))
@@ -114,7 +108,7 @@ def _read(folder: OpenFolder) -> list[tuple[bytes, int, int]]:
 def _kind(each: os.DirEntry[str]) -> int:
     """As d_type has it; 0 for what a stat must tell."""
     if each.is_symlink():
-        return KINDS["link"]
+        return DT_LNK
     if each.is_dir(follow_symlinks=False):
-        return KINDS["folder"]
-    return KINDS["file"] if each.is_file(follow_symlinks=False) else 0
+        return DT_DIR
+    return DT_REG if each.is_file(follow_symlinks=False) else DT_UNKNOWN

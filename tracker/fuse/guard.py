@@ -7,7 +7,6 @@ them first, and then makes the change.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterable
 from typing import Final
 
@@ -111,8 +110,3 @@ def file_handle(descriptor: int) -> tuple[int, bytes]:
 def descriptor_path(descriptor: int) -> bytes:
     """A path to what is open, also as O_PATH, for calls that take no descriptor."""
     return b"/proc/self/fd/%d" % descriptor
-
-
-def is_same(descriptor: int, key: tuple[int, int]) -> bool:
-    info = os.fstat(descriptor)
-    return (info.st_dev, info.st_ino) == key

@@ -58,7 +58,6 @@ class InodeTable:
         self._max_descriptors = max_descriptors
         self._lock = threading.RLock()
         info = os.fstat(top)
-        self.device = info.st_dev
         self.top = Inode(TOP, (info.st_dev, info.st_ino), stat.S_IFDIR, True, pair, top, lookups=1)
         self._by_serial: dict[int, Inode] = {TOP: self.top}
         self._by_key: dict[tuple[int, int], Inode] = {self.top.key: self.top}
@@ -151,13 +150,11 @@ class InodeTable:
     def descriptor(self, inode: Inode) -> int:
         """An O_PATH descriptor, good until other inodes were used. OSError ESTALE when somebody has
         changed names behind our back."""
-        if inode.descriptor >= 0:
-            if inode is not self.top:
-                self._open.move_to_end(inode.serial)
-            return inode.descriptor
         with self._lock:
             if inode.descriptor < 0:
                 self._keep(inode, self._reopened(inode))
+            elif inode is not self.top:
+                self._open.move_to_end(inode.serial)
             return inode.descriptor
 
     def _reopened(self, inode: Inode) -> int:

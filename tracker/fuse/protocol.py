@@ -44,7 +44,6 @@ class Opcode(IntEnum):
     GETXATTR = 22
     LISTXATTR = 23
     REMOVEXATTR = 24
-    FLUSH = 25
     INIT = 26
     OPENDIR = 27
     READDIR = 28
@@ -60,7 +59,6 @@ class Opcode(IntEnum):
     RENAME2 = 45
     LSEEK = 46
     COPY_FILE_RANGE = 47
-    SYNCFS = 50
     TMPFILE = 51
     COPY_FILE_RANGE_64 = 53
 
@@ -70,7 +68,6 @@ class Init(IntFlag):
 
     ASYNC_READ = 1 << 0
     ATOMIC_O_TRUNC = 1 << 3
-    EXPORT_SUPPORT = 1 << 4
     BIG_WRITES = 1 << 5
     DONT_MASK = 1 << 6
     DO_READDIRPLUS = 1 << 13
@@ -80,7 +77,6 @@ class Init(IntFlag):
     POSIX_ACL = 1 << 20
     MAX_PAGES = 1 << 22
     CACHE_SYMLINKS = 1 << 23
-    EXPLICIT_INVAL_DATA = 1 << 25
     HANDLE_KILLPRIV_V2 = 1 << 28
     SETXATTR_EXT = 1 << 29
     INIT_EXT = 1 << 30
@@ -99,21 +95,15 @@ class SetAttr(IntFlag):
     FH = 1 << 6
     ATIME_NOW = 1 << 7
     MTIME_NOW = 1 << 8
-    CTIME = 1 << 10
     KILL_SUIDGID = 1 << 11
 
 
 class OpenReply(IntFlag):
     DIRECT_IO = 1 << 0
-    KEEP_CACHE = 1 << 1
-    CACHE_DIR = 1 << 3
-    NOFLUSH = 1 << 5
     PARALLEL_DIRECT_WRITES = 1 << 6
 
 
 GETATTR_FH: Final = 1 << 0
-WRITE_CACHE: Final = 1 << 0
-"""The kernel writes back pages of a mapping, at a time of its own."""
 WRITE_KILL_SUIDGID: Final = 1 << 2
 OPEN_KILL_SUIDGID: Final = 1 << 0
 FSYNC_DATA: Final = 1 << 0
@@ -123,7 +113,6 @@ ACL_KILL_SGID: Final = 1 << 0
 class Notify(IntEnum):
     """What the driver may tell the kernel unasked; the code goes in place of an error number."""
 
-    INVAL_INODE = 2
     INVAL_ENTRY = 3
 
 
@@ -166,7 +155,6 @@ LSEEK_OUT: Final = struct.Struct("=Q")
 COPY_IN: Final = struct.Struct("=QQQQQQQ")
 COPY_OUT_64: Final = struct.Struct("=Q")
 DIRENT: Final = struct.Struct("=QQII")
-INVAL_INODE: Final = struct.Struct("=Qqq")
 INVAL_ENTRY: Final = struct.Struct("=QII")
 
 SECOND: Final = 10**9

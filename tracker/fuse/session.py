@@ -70,7 +70,6 @@ class Session:
         self._header = bytearray(protocol.IN_HEADER.size + protocol.WRITE_IN.size)
         self._big = memoryview(mmap.mmap(-1, protocol.MAX_WRITE + protocol.HEADER_ROOM))
         self._helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="driver")
-        self.minor = 0
         self.requests = 0
         self.refused: UnsupportedFormat | None = None
         self.ready = threading.Event()
@@ -123,7 +122,7 @@ class Session:
         return Request(opcode, unique, node, uid, gid, pid, body, data)
 
     def _init(self, request: Request) -> bool:
-        major, minor, readahead, low, high = (*protocol.INIT_IN.unpack_from(request.body),)
+        major, minor, readahead, low, high = protocol.INIT_IN.unpack_from(request.body)
         offered = Init(low | high << 32)
         if major != protocol.MAJOR or minor < protocol.MIN_MINOR or NEEDED & ~offered:
             self.refused = UnsupportedFormat(
@@ -132,7 +131,6 @@ class Session:
             )
             self.fail(request, errno.EPROTO)
             return False
-        self.minor = minor
         agreed = int(WANTED & offered)
         self.reply(
             request,
@@ -182,6 +180,19 @@ class Session:
             request = request._replace(data=memoryview(bytes(request.data)))
         self._helpers.submit(self.answer, request, handler)
         return DEFERRED
+
+    def sync(self, request: Request, descriptor: int) -> Deferred:
+        """Let a helper answer an FSYNC or FSYNCDIR."""
+        _, flags, _ = protocol.FSYNC_IN.unpack_from(request.body)
+
+        def act(_request: Request) -> bytes:
+            if flags & protocol.FSYNC_DATA:
+                os.fdatasync(descriptor)
+            else:
+                os.fsync(descriptor)
+            return b""
+
+        return self.defer(request, act)
 
     def reply(self, request: Request, content: Content) -> None:
         if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT):
