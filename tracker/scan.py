@@ -296,44 +296,46 @@ class Walk:
             positions = [known.get(name, -1) for name in names]
         folder = group.folder
         if part is not None and folder.inside and not folder.rules:
-            infos = self._unchanged(folder.descriptor, part, names, positions)
+            looked = self._look(folder.descriptor, part, names, positions)
         else:
-            infos = [None] * len(names)
-        for name, position, info in zip(names, positions, infos, strict=True):
-            slot = Slot(name, info, position) if info else self._slot(group, name, position)
+            looked = [(None, False)] * len(names)
+        for name, position, (info, same) in zip(names, positions, looked, strict=True):
+            slot = Slot(name, info, position) if same else self._slot(group, name, position, info)
             if slot is None:
                 group.same = False
                 continue
             group.slots.append(slot)
 
-    def _unchanged(
+    def _look(
         self, folder: int, part: Part, names: Sequence[bytes], positions: Sequence[int]
-    ) -> list[os.stat_result | None]:
-        """The stats of the files that are as they were, None for all others. Nearly all names of
-        nearly all commits are judged here, so nothing is called that need not be."""
-        found: list[os.stat_result | None] = []
+    ) -> list[tuple[os.stat_result | None, bool]]:
+        """The stat of each name, None where that is for `_slot` to find out, and whether it is a
+        file that is as it was. Nearly all names of nearly all commits are judged here, so nothing
+        is called that need not be."""
+        found: list[tuple[os.stat_result | None, bool]] = []
         look, pack, add = os.stat, SIGNATURE.pack, found.append
         signatures, flags, trust, size = part.signatures, part.flags, self._trust, SIGNATURE.size
         for name, position in zip(names, positions, strict=True):
-            if position >= 0 and (not flags or flags[position] <= trust):
-                try:
-                    info = look(name, dir_fd=folder, follow_symlinks=False)
-                    now = pack(info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
-                except (OSError, struct.error):
-                    add(None)
-                    continue
-                start = position * size
-                add(info if signatures[start : start + size] == now else None)
-            else:
-                add(None)
+            try:
+                info = look(name, dir_fd=folder, follow_symlinks=False)
+                now = pack(info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+            except (OSError, struct.error):
+                add((None, False))
+                continue
+            start = position * size
+            same = position >= 0 and signatures[start : start + size] == now
+            add((info, same and (not flags or flags[position] <= trust)))
         return found
 
-    def _slot(self, group: Group, name: bytes, position: int) -> Slot | None:
+    def _slot(
+        self, group: Group, name: bytes, position: int, info: os.stat_result | None
+    ) -> Slot | None:
+        """The slot of a name, None for what is left out. `info` is its stat, if that is known."""
         folder = group.folder
         if not folder.inside and self._scope.relation(folder.path + name) is Relation.OUTSIDE:
             return Slot(name, None, outside=True)
         try:
-            info = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+            info = info or os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             above = not folder.inside and self._scope.relation(folder.path + name) is Relation.ABOVE
             return Slot(name, None, outside=True) if above else None
