@@ -13,8 +13,7 @@ import mmap
 import os
 import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from ..store.durable import pwrite_all, pwritev_all
 
@@ -32,15 +31,7 @@ class DirectWrites:
         self._direct = _open(folder, name, descriptor)
         self._local = threading.local()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         if self._direct >= 0:
             os.close(self._direct)
 

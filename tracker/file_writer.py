@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Final
 
@@ -137,7 +137,7 @@ class FileWriter:
         if not fresh or task.entry.size < UNCACHED:
             yield None
             return
-        with DirectWrites(task.folder, task.entry.name, descriptor) as direct:
+        with closing(DirectWrites(task.folder, task.entry.name, descriptor)) as direct:
             yield direct.write
 
     def _write_pieces(

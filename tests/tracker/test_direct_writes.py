@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from hypothesis import given
@@ -27,7 +28,7 @@ def test_any_writes(pieces: list[tuple[int, list[int]]]) -> None:
         parent = os.open(folder, os.O_RDONLY)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
         expected = bytearray()
-        with DirectWrites(parent, b"file", descriptor) as direct:
+        with closing(DirectWrites(parent, b"file", descriptor)) as direct:
             for seed, (offset, lengths) in enumerate(pieces):
                 contents = [bytes([seed + 1]) * length for length in lengths]
                 direct.write(contents, offset)
@@ -44,7 +45,7 @@ def test_another_file_of_the_name_is_left_alone(tmp_path: Path) -> None:
     parent = os.open(tmp_path, os.O_RDONLY)
     descriptor = os.open(tmp_path / "mine", os.O_RDWR | os.O_CREAT)
     (tmp_path / "theirs").write_bytes(b"theirs")
-    with DirectWrites(parent, b"theirs", descriptor) as direct:
+    with closing(DirectWrites(parent, b"theirs", descriptor)) as direct:
         direct.write([bytes(ALIGNMENT)], 0)
     os.close(descriptor)
     os.close(parent)
