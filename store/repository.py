@@ -14,6 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -99,7 +100,8 @@ class Repository:
             fsync_tree(path)
             write_format(path, Format(block_size))
             for folder in above:
-                fsync_folder(folder)
+                with suppress(PermissionError):  # one may write where one may not read
+                    fsync_folder(folder)
         except OSError as error:
             raise storage_error(f"making a repository at {path}", error) from error
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live_trees import PROGRAM, Work, build, environment
+from live_trees import PROGRAM, NobodyWork, Work, build, environment
 
 
 @pytest.fixture
@@ -56,6 +56,17 @@ def test_unknown_revisions_and_paths(three: Work) -> None:
     error = three("cat", "--json", "HEAD:nowhere", code=1).error
     assert set(error) == {"error", "message", "hint"}
     assert error["error"] == "NotFound"
+
+
+def test_init_in_a_folder_that_one_may_write_but_not_read(nobody: NobodyWork) -> None:
+    folder = nobody.top.parent / "drop"
+    folder.mkdir()
+    try:
+        folder.chmod(0o733)
+        nobody("init", "--bare", str(folder / "repository"))
+        assert (folder / "repository" / "format").exists()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_init_twice(work: Work) -> None:
