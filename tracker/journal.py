@@ -213,6 +213,7 @@ class Journal:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             file = _File(path, descriptor, era, key, -(-HEADER.size // UNIT), 0)
             try:
+                os.fchmod(descriptor, 0o600)  # the driver's umask is that of whoever asks
                 self._reserve(file, AHEAD)
                 pwrite_all(descriptor, encode_header(self._block_size, era, key), 0)
                 self._append(file, suspects.values())

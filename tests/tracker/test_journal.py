@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import stat
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -107,6 +109,36 @@ def test_too_many_suspects_are_the_whole_tree(
     assert Look.EVERYWHERE in {each.look for each in said(tmp_path)}
     (late,) = suspect(99)
     assert not journal.need(late)
+
+
+def test_whoever_asks_with_which_umask_it_can_be_read(tmp_path: Path) -> None:
+    before = os.umask(0o777)
+    try:
+        journal = Journal(tmp_path, 65536)
+        journal.begin(1)
+    finally:
+        os.umask(before)
+    journal.close()
+    (path,) = journal_files(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_full_disk_is_told_and_nothing_counts_as_written(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1300k", "none", tmp_path], check=True)
+    try:
+        journal = Journal(tmp_path, 65536)
+        journal.begin(1)
+        number = 0
+        with pytest.raises(StorageError, match="No space left"):
+            for number in range(20_000):
+                journal.sync(journal.add(suspect(number)))
+        (refused,), (taken,) = suspect(number), suspect(number - 1)
+        assert journal.need(refused)
+        assert not journal.need(taken)
+        assert len(said(tmp_path)) == number
+        journal.close()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
 def test_off_it_writes_nothing(tmp_path: Path) -> None:

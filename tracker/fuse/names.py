@@ -11,7 +11,8 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ..block_map import Home
@@ -35,8 +36,6 @@ class NameRequests:
         self._guard = guard
         self._lock = threading.Lock()
         self._ids = (os.geteuid(), os.getegid())
-        self._umask = os.umask(0)
-        os.umask(self._umask)
 
     def lookup(self, request: Request) -> bytes:
         parent = self._inodes.get(request.node)
@@ -98,8 +97,8 @@ class NameRequests:
         def act(request: Request) -> bytes:
             with self._lock:
                 folder = self._inodes.descriptor(parent)
-                self.use_umask(umask)
-                make(folder)
+                with umask_of(umask):
+                    make(folder)
                 return entry(*self._made(request, parent, name, mode))
 
         return self._guard.change(request, name_keys(parent), act)
@@ -139,11 +138,11 @@ class NameRequests:
         """Open a file, new unless it was made meanwhile: (descriptor, inode, stat)."""
         with self._lock:
             folder = self._inodes.descriptor(parent)
-            self.use_umask(umask)
             try:
-                descriptor = os.open(
-                    name, flags | os.O_CREAT | os.O_EXCL, mode & 0o7777, dir_fd=folder
-                )
+                with umask_of(umask):
+                    descriptor = os.open(
+                        name, flags | os.O_CREAT | os.O_EXCL, mode & 0o7777, dir_fd=folder
+                    )
             except FileExistsError:
                 if flags & os.O_EXCL:
                     raise
@@ -162,9 +161,9 @@ class NameRequests:
     ) -> tuple[int, Inode, os.stat_result]:
         """O_TMPFILE: (descriptor, inode, stat)."""
         with self._lock:
-            self.use_umask(umask)
             folder = self._inodes.descriptor(parent)
-            descriptor = os.open(b".", flags | os.O_TMPFILE, mode & 0o7777, dir_fd=folder)
+            with umask_of(umask):
+                descriptor = os.open(b".", flags | os.O_TMPFILE, mode & 0o7777, dir_fd=folder)
             try:
                 self._give(descriptor, request, folder, mode)
                 info = os.fstat(descriptor)
@@ -193,13 +192,6 @@ class NameRequests:
 
         keys = name_keys(parent) + attribute_keys(inode, self._pair.active.era)
         return self._guard.change(request, keys, act)
-
-    def use_umask(self, umask: int) -> None:
-        """Let the backing file system apply the caller's umask, or a folder's default ACL. Of the
-        whole process: with the lock held."""
-        if umask != self._umask:
-            os.umask(umask)
-            self._umask = umask
 
     # -- removing and renaming -------------------------------------------------------------------
 
@@ -276,6 +268,17 @@ def entry(inode: Inode, info: os.stat_result) -> bytes:
     """The reply that tells the kernel of an inode."""
     names = protocol.ENTRY.pack(inode.serial, 0, protocol.FOREVER, protocol.FOREVER, 0, 0)
     return names + protocol.encode_attr(info)
+
+
+@contextmanager
+def umask_of(umask: int) -> Iterator[None]:
+    """Let the backing file system apply the caller's umask, or a folder's default ACL. It is the
+    whole process's, so what makes files elsewhere sets their mode itself."""
+    before = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def check_name(parent: Inode, name: bytes) -> None:
