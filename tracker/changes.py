@@ -37,23 +37,17 @@ def changed_blocks(
             yield found
 
 
-def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive numbers (ascending), each as its first and the one behind its last."""
+def regions(path: bytes, numbers: Iterable[int], size: int, block_size: int) -> Iterator[Region]:
+    """Runs of block numbers (ascending) of a file of this size, as regions."""
     first = following = -1
     for number in numbers:
         if number != following:
             if first >= 0:
-                yield first, following
+                yield _region(path, first, following, size, block_size)
             first = number
         following = number + 1
     if first >= 0:
-        yield first, following
-
-
-def regions(path: bytes, numbers: Iterable[int], size: int, block_size: int) -> Iterator[Region]:
-    """Runs of block numbers (ascending) of a file of this size, as regions."""
-    for first, end in runs(numbers):
-        yield _region(path, first, end, size, block_size)
+        yield _region(path, first, following, size, block_size)
 
 
 def _region(path: bytes, first: int, end: int, size: int, block_size: int) -> Region:

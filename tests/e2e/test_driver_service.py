@@ -97,10 +97,28 @@ def test_what_it_says_of_itself(service: Serving) -> None:
             {"file": "disk", "block": 0, "count": 4, "status": "active"},
             {"file": "small", "block": 0, "count": 1, "status": "active"},
         ],
-        "more": False,
+        "next": None,
     }
     with pytest.raises(DriverError, match="knows no 'nonsense'"):
         service.ask("nonsense")
+
+
+def test_maps_larger_than_a_message_come_in_pages(service: Serving) -> None:
+    """Each byte of these names takes six in JSON."""
+    folder = os.fsencode(service.top)
+    for _ in range(10):
+        folder = os.path.join(folder, b"\xff" * 255)  # noqa: PTH118 - bytes
+        os.mkdir(folder)
+    for number in range(100):
+        path = folder + b"/%d" % number
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        os.truncate(path, 1)
+    found, start = [], [0]
+    while start is not None:
+        reply = service.ask("maps", **{"from": start})
+        found += [row["file"].rsplit("/", 1)[1] for row in reply["rows"]]
+        start = reply["next"]
+    assert sorted(found, key=int) == [str(number) for number in range(100)]
 
 
 def test_the_repository_bypasses_it(service: Serving) -> None:

@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +24,11 @@ import msgspec
 
 from ...store.errors import Conflict, DriverError, StorageError, TreeringError, storage_error
 from ...store.state_file import StateFile
-from ..block_map import BlockMap, Serial
-from ..changes import runs
 from ..journal import Journal
+from ..map_listing import Position, map_rows
 from ..map_pair import MapPair
 from . import mount, syscalls
-from .control import ControlServer, Reply
+from .control import MAX_MESSAGE, ControlServer, Reply
 from .driver import Driver
 from .holder import Holder
 from .inodes import RESERVED
@@ -38,8 +36,8 @@ from .surroundings import mounted_on, outsiders
 
 log: Final = logging.getLogger("treering.driver")
 DETACH_SECONDS: Final = 10.0
-ROWS: Final = 1000
-"""Of the maps in one reply."""
+ROW_SIZE, BYTE_SIZE = 100, 6
+"""Bytes of a row of the maps in a reply, and of a byte of its path, at most."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -139,7 +137,7 @@ class Service:
             case "status":
                 return self._status()
             case "maps":
-                return self._maps(int(request.get("skip", 0)))
+                return self._maps(Position(*request.get("from", ())))
             case "detach":
                 wait = float(request.get("wait", DETACH_SECONDS))
                 self._detach(force=bool(request.get("force")), wait=wait)
@@ -166,28 +164,24 @@ class Service:
             "journal_syncs": self._journal.syncs,
         }
 
-    def _maps(self, skip: int) -> Reply:
-        """Runs of changed blocks, some at a time, from the one with this number on."""
+    def _maps(self, start: Position) -> Reply:
+        """Rows of the maps, as many as a message takes; `next`, if there may be more, is where to
+        ask on."""
         rows: list[dict[str, Any]] = []
-        number = 0
-        with self._pair.lock:
-            for changes, status in ((self._pair.frozen, "frozen"), (self._pair.active, "active")):
-                for row in self._rows(changes, status) if changes is not None else ():
-                    if number >= skip:
-                        rows.append(row)
-                    number += 1
-                    if len(rows) == ROWS:
-                        return {"rows": rows, "more": True}
-        return {"rows": rows, "more": False}
-
-    def _rows(self, changes: BlockMap, status: str) -> Iterator[dict[str, Any]]:
-        for serial, change in changes.files.items():
-            path = self._path(serial)
-            for first, end in runs(change.blocks):
-                yield {"file": path, "block": first, "count": end - first, "status": status}
-
-    def _path(self, serial: Serial) -> str:
-        return os.fsdecode(self._pair.names.path(serial) or b"")
+        size = 0
+        for row in map_rows(self._pair, start):
+            rows.append(
+                {
+                    "file": os.fsdecode(row.path),
+                    "block": row.first,
+                    "count": row.blocks,
+                    "status": row.status.value,
+                }
+            )
+            size += ROW_SIZE + BYTE_SIZE * len(row.path)
+            if size > MAX_MESSAGE // 2:
+                return {"rows": rows, "next": row.following}
+        return {"rows": rows, "next": None}
 
     # -- the end ---------------------------------------------------------------------------------
 
