@@ -30,7 +30,7 @@ class Position(NamedTuple):
 
 
 class MapRow(NamedTuple):
-    """So many `blocks` of a file from `first` on; `path` is empty for a file that has lost its name.
+    """So many `blocks` of a file from `first` on; `path` is empty for one that has lost its name.
     `following` is where the next row would be looked for."""
 
     path: bytes

@@ -378,3 +378,15 @@ def test_what_moved_is_not_evicted() -> None:
     assert not pair.evicted(file)
     assert pair.evicted(clean)
     assert pair.met(Home(TOP, b"b")) != clean
+
+
+def test_names_that_were_told_beforehand_are_all_changed_by_a_write() -> None:
+    pair = MapPair(BLOCK)
+    file = pair.met(Home(TOP, b"a"))
+    pair.known(file, [Home(TOP, b"a"), Home(TOP, b"b")])
+    assert map_changes(pair) == []
+    pair.wrote(file, 0, 1, 9)
+    assert [(change.path, change.what) for change in map_changes(pair)] == [
+        (b"a", "modified"),
+        (b"b", "modified"),
+    ]

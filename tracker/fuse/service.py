@@ -269,6 +269,7 @@ def serve(settings: Settings) -> int:
 
 def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    os.chdir("/")  # else this process would itself be in the way of a detach
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     sys.exit(serve(msgspec.json.decode(sys.argv[1], type=Settings)))
