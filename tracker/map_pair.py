@@ -6,7 +6,8 @@ time. Each map holds the root that it is relative to: the active one knows its o
 commit of the frozen one ended.
 
 Every method takes the pair's lock, for no longer than a map takes to change. The driver calls the
-marking ones, in the order in which changes arrive, each before the change is made.
+marking ones in the order in which changes arrive: of content and attributes before the change is
+made, of names right after it, in the same request, which a swap waits for.
 """
 
 from __future__ import annotations

@@ -147,10 +147,14 @@ class NameRequests:
                 if flags & os.O_EXCL:
                     raise
                 descriptor = os.open(name, flags & ~os.O_CREAT, dir_fd=folder)
-                inode, info = self._inodes.look_up(parent, name)
-                return descriptor, inode, info
+                made = False
+            else:
+                made = True
             try:
-                inode, info = self._made(request, parent, name, mode)
+                if made:
+                    inode, info = self._made(request, parent, name, mode)
+                else:
+                    inode, info = self._inodes.look_up(parent, name)
             except BaseException:
                 os.close(descriptor)
                 raise
