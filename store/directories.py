@@ -116,6 +116,13 @@ class DirectoryBuilder:
         self._push(child, 1)
 
     def finish(self) -> Folder:
+        """The folder. The builder is done, and lets go of whom it told: it may be who made it, and
+        a million folders would then wait for the garbage collector."""
+        folder = self._finished()
+        self._on_leaf = None
+        return folder
+
+    def _finished(self) -> Folder:
         if self._entries or not self._heights:
             if not self._heights:
                 return self._single_leaf()

@@ -50,8 +50,6 @@ class LiveFolder:
     rows: list[Row]
     rules: IgnoreRules
     inside: bool
-    parent: LiveFolder | None = None
-    slot: Slot | None = None
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -201,7 +199,6 @@ class Walk:
         except OSError:
             os.close(descriptor)
             raise
-        folder.parent, folder.slot = parent, slot
         return folder
 
     def _open_top(self) -> LiveFolder:

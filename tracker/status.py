@@ -102,7 +102,7 @@ class StatusScan:
         self._progress = progress
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
-        self._folders: dict[Slot, Entry | None] = {}
+        self._folders: dict[bytes, Entry | None] = {}
         self.head = head_commit(repository)
         self._base = base or top_entry(repository, self.head)
         self._unrestored = Unrestored(repository)
@@ -124,7 +124,7 @@ class StatusScan:
                 keep=self._keep,
                 on_file=lambda _folder, _slot: None,
                 trust=MAPPED,
-                enter=lambda folder: folder.slot in self._folders,
+                enter=lambda folder: folder.path in self._folders,
             )
             for event in walk.events():
                 match event:
@@ -145,7 +145,7 @@ class StatusScan:
     # -- folders ---------------------------------------------------------------------------------
 
     def _opened(self, folder: LiveFolder) -> Iterator[StatusItem]:
-        before = self._base if folder.slot is None else self._folders.pop(folder.slot)
+        before = self._folders.pop(folder.path) if folder.path else self._base
         self._cursors.append(_HeadCursor(self._source, before))
         if before is not None:
             yield from self._folder_itself(folder, before)
@@ -194,11 +194,11 @@ class StatusScan:
             return
         if slot.is_folder:
             if old is not None and old.is_folder:
-                self._folders[slot] = old
+                self._folders[path + b"/"] = old
             elif not is_foreign(folder.descriptor, slot.name, slot.info, slot.info.st_dev):
                 yield StatusItem("new" if old is None else "modified", path + b"/", True)
                 if self._into_new and not slot.hollow:
-                    self._folders[slot] = None
+                    self._folders[path + b"/"] = None
             elif old is not None:  # a repository of its own is no part of the tree
                 yield StatusItem("deleted", path, False)
             return
