@@ -20,6 +20,7 @@ from .output import complain, drop_unwritten, flush, open_missing_streams, reade
 from .version import VERSION
 
 COMMANDS: Final = {
+    "attach": "Mount the driver over a work tree.",
     "blame": "Show which commit last wrote each region of a file.",
     "branch": "List, make, rename and delete branches.",
     "cat": "Print a file of a commit.",
@@ -27,7 +28,9 @@ COMMANDS: Final = {
     "commit": "Record the work tree as a snapshot.",
     "completion": "Print the completion script of a shell.",
     "config": "Read or change settings.",
+    "detach": "Take the driver off a work tree.",
     "diff": "Show what differs between commits, or from one to the work tree.",
+    "driver": "Show the driver of an attached work tree.",
     "dump": "Write a commit as a tar archive.",
     "fetch": "Bring commits from a remote.",
     "find": "Find paths in all of history.",
@@ -35,6 +38,7 @@ COMMANDS: Final = {
     "init": "Make a repository.",
     "log": "Show history.",
     "ls": "List what a commit holds.",
+    "maps": "Show which blocks of an attached work tree changed.",
     "merge": "Bring another branch's changes into this one.",
     "pull": "Bring commits from a remote, and the work tree up to them.",
     "push": "Send commits to a remote.",
@@ -122,7 +126,9 @@ def run(arguments: list[str]) -> int:
         return _failed(context, error)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        return _failed(context, StorageError(f"{name}{error.strerror or error}"))
+        refused = StorageError(f"{name}{error.strerror or error}")
+        refused.__cause__ = error
+        return _failed(context, refused)
     except RecursionError as error:
         return _failed(context, TreeringError(f"nested too deeply: {error}"))
     return context.exit_code
@@ -154,17 +160,25 @@ def _failed(context: Context, error: TreeringError) -> int:
 
 
 def _show_error(context: Context, error: TreeringError) -> None:
+    hint = error.hint or _driver_hint(error)
     if context.json:
         import json
 
         document: dict[str, Any] = {"error": type(error).__name__, "message": error.message}
-        document["hint"] = error.hint
+        document["hint"] = hint
         text = json.dumps(document, ensure_ascii=False)
     else:
         text = f"treering: {error.message}"
-        if error.hint:
-            text += f"\nhint: {error.hint}"
+        if hint:
+            text += f"\nhint: {hint}"
     complain(text)
+
+
+def _driver_hint(error: TreeringError) -> str | None:
+    """A driver that died, and its holder with it, leaves a mount that answers nobody."""
+    cause = error.__cause__
+    dead = isinstance(cause, OSError) and cause.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return "its driver has died: treering detach DIR takes the mount off" if dead else None
 
 
 def _interrupted() -> int:

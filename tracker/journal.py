@@ -78,7 +78,7 @@ class Journal:
     def __init__(self, folder: Path, block_size: int, *, off: bool = False) -> None:
         self._folder = folder
         self._block_size = block_size
-        self._off = off
+        self.off = off
         self._lock = threading.Lock()
         self._synced = threading.Condition(self._lock)
         self._current: _File | None = None
@@ -90,7 +90,7 @@ class Journal:
 
     def begin(self, era: int) -> None:
         """Start with an era. StorageError."""
-        if not self._off:
+        if not self.off:
             self._current = self._create(era, {})
 
     def need(self, key: Key) -> bool:

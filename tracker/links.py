@@ -60,6 +60,16 @@ class LinkTable:
             count = catalog.conn.execute("select count(*) from links").fetchone()[0]
         self._known = bool(count)
 
+    def others(self, path: bytes) -> list[bytes]:
+        """The other names that a path's file had at the last scan."""
+        if not self._known:
+            return []
+        query = "select path from links where inode=(select inode from links where path=?)"
+        key = path.replace(b"/", b"\0")
+        with sqlite_errors():
+            rows = self._catalog.conn.execute(query, (key,)).fetchall()
+        return [name.replace(b"\0", b"/") for (name,) in rows if name != key]
+
     def begin(self) -> None:
         """Start to gather names."""
         self._met = []

@@ -35,11 +35,11 @@ from .block_reader import OPEN_FLAGS
 from .build import with_group
 from .compare import live_ids
 from .diff import FileChange, listed
+from .map_status import live_status
 from .metadata import Stat, at, folder_entry, make_entry, read_xattrs, special_entry
 from .report import Report
 from .scan import FOLDER_FLAGS
 from .snapshot import xattr_filter
-from .status import StatusScan
 from .unrestored import Unrestored
 
 MAX_KEPT: Final = 32 << 20
@@ -108,24 +108,21 @@ class LiveDiff:
         self._repository = repository
         self._top = top
         self._base = base
-        self._scan = StatusScan(repository, top, base=base, into_new=True, progress=progress)
+        self._progress = progress
+        self.report = Report()
         self._keep = xattr_filter(repository)
         self._unrestored = Unrestored(repository)
         self.source = LiveSource(repository.store)
 
-    @property
-    def report(self) -> Report:
-        return self._scan.report
-
     def changes(self, paths: Iterable[bytes] = ()) -> list[FileChange]:
         """What differs, or of it what lies at `paths`, in path order."""
         wanted = list(paths)
+        scan, items = live_status(
+            self._repository, self._top, base=self._base, into_new=True, progress=self._progress
+        )
+        self.report = scan.report
         found = sorted(
-            (
-                path
-                for item in self._scan.items()
-                if _selected(path := item.path.rstrip(b"/"), wanted)
-            ),
+            (path for item in items if _selected(path := item.path.rstrip(b"/"), wanted)),
             key=lambda path: path.split(b"/"),
         )
         try:

@@ -8,6 +8,7 @@ folder that was only moved is as it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .block_map import TOP, BlockMap, Home, Serial
@@ -31,6 +32,13 @@ def map_changes(pair: MapPair) -> list[MapChange]:
         return sorted([*found.of_names(), *found.of_objects()])
 
 
+def folders_with_new_names(pair: MapPair) -> list[tuple[bytes, Serial]]:
+    """Folders of the base, by path, in which some name changed, also if it is now as it was: they
+    have new times. Takes the pair's lock."""
+    with pair.lock:
+        return sorted(_Changes(pair, pair.merged()).folders())
+
+
 class _Changes:
     """With the pair's lock held."""
 
@@ -51,6 +59,12 @@ class _Changes:
                 if what is not None:
                     found.append(MapChange(_joined(path, name), what, serial))
         return found
+
+    def folders(self) -> Iterator[tuple[bytes, Serial]]:
+        for folder in self._changes.names:
+            path = self._names.path(folder)
+            if path is not None and not self._is_new(folder):
+                yield path, folder
 
     def _what(self, home: Home, serial: Serial | None, existed: bool) -> What | None:
         if serial is None:

@@ -31,9 +31,11 @@ class Position(NamedTuple):
 
 class MapRow(NamedTuple):
     """So many `blocks` of a file from `first` on; `path` is empty for one that has lost its name.
-    `following` is where the next row would be looked for."""
+    `base` is the path it has in the map's base root, None for none. `following` is where the next
+    row would be looked for."""
 
     path: bytes
+    base: bytes | None
     first: int
     blocks: int
     status: BlockStatus
@@ -45,23 +47,29 @@ def map_rows(pair: MapPair, start: Position) -> Iterator[MapRow]:
     for number in range(start.map, len(MAPS)):
         position = start if number == start.map else Position(number)
         while found := _files(pair, position):
-            for serial, path, blocks in found:
+            for serial, path, base, blocks in found:
                 first = position.block if serial == position.serial else 0
                 for begin, count in runs(blocks, first):
                     following = Position(number, serial, begin + count)
-                    yield MapRow(path, begin, count, MAPS[number], following)
+                    yield MapRow(path, base, begin, count, MAPS[number], following)
             position = Position(number, found[-1][0] + 1)
 
 
-def _files(pair: MapPair, position: Position) -> list[tuple[Serial, bytes, BitMap64]]:
-    """The next files of a map, with copies of their bitmaps."""
+def _files(pair: MapPair, position: Position) -> list[tuple[Serial, bytes, bytes | None, BitMap64]]:
+    """The next files of a map, with their paths now and in the base, and copies of their
+    bitmaps."""
     with pair.lock:
         changes = pair.frozen if MAPS[position.map] is BlockStatus.FROZEN else pair.active
         if changes is None:
             return []
         serials = nsmallest(FILES, (each for each in changes.files if each >= position.serial))
         return [
-            (serial, pair.names.path(serial) or b"", changes.files[serial].blocks.copy())
+            (
+                serial,
+                pair.names.path(serial) or b"",
+                pair.bound(serial, changes),
+                changes.files[serial].blocks.copy(),
+            )
             for serial in serials
         ]
 

@@ -170,6 +170,28 @@ class MapPair:
         if serial not in self.active.homes:
             self.active.bind(serial, next(iter(self.names.homes(serial)), None))
 
+    # -- what a scan found -----------------------------------------------------------------------
+
+    def found_name(self, home: Home, serial: Serial | None, *, existed: bool) -> None:
+        """A name differs from the base root: it has none of it, or, if it `existed`, another object
+        or nothing lies there now. The scan has looked into the base, so its word counts before that
+        of whoever changed the name meanwhile. `serial` is what the scan saw there, wherever it lies
+        by now; it is bound to nothing."""
+        with self.lock:
+            self.active.names.setdefault(home.folder, {})[home.name] = existed
+            if serial is not None:
+                self.active.homes[serial] = None
+
+    def found_content(
+        self, serial: Serial, runs: Iterable[tuple[int, int]], before: int, now: int
+    ) -> None:
+        """A file of `now` bytes differs in these runs of blocks, (first, count), from what the base
+        root has, `before` bytes."""
+        with self.lock:
+            for first, count in runs:
+                self.active.write(serial, first * self.block_size, count * self.block_size)
+            self.active.resize(serial, before, now)
+
     # -- eras ------------------------------------------------------------------------------------
 
     def freeze(self) -> BlockMap:

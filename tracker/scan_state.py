@@ -130,9 +130,10 @@ def granularity(file_system: str) -> int:
 
 
 class ScanState:
-    """The state of the work tree at `top`, in the repository's catalog."""
+    """The state of the work tree at `top`, a path or an open folder, in the repository's
+    catalog."""
 
-    def __init__(self, catalog: Catalog, top: Path) -> None:
+    def __init__(self, catalog: Catalog, top: Path | int) -> None:
         self._catalog = catalog
         self._system = str(os.statvfs(top).f_fsid).encode()
         self._usable = catalog.fact("scan-system") == self._system

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -36,12 +36,16 @@ What = Literal["new", "modified", "deleted"]
 
 
 class StatusItem(NamedTuple):
-    """One path that differs. `regions` are given for modified files when they were asked for."""
+    """One path that differs. `regions` are given for modified files when they were asked for.
+    `inode` is the number of what lies there, 0 for nothing; `sizes`, in bytes, those of the base
+    and of the live tree, where both have a file, or both a folder (0 for these)."""
 
     what: What
     path: bytes
     is_folder: bool
     regions: tuple[Region, ...] = ()
+    inode: int = 0
+    sizes: tuple[int, int] | None = None
 
 
 class _HeadCursor:
@@ -80,18 +84,20 @@ class _HeadCursor:
 
 
 class StatusScan:
-    """One comparison of the tree at `top` with what `head` holds, HEAD's commit, or with another
-    stored tree, by its top folder `base`. `items` may be iterated once; `report` and `touched`
-    (folders with new times only) are complete after it."""
+    """One comparison of the tree at `top`, a path or an open folder, with what `head` holds, HEAD's
+    commit, or with another stored tree, by its top folder `base`. `items` may be iterated once;
+    `report` and `touched` (folders with new times only, each told to `on_touched`) are complete
+    after it. `folders` are those that the walk is in when it gives an item, the top first."""
 
     def __init__(
         self,
         repository: Repository,
-        top: Path,
+        top: Path | int,
         *,
         base: Entry | None = None,
         want_regions: bool = False,
         into_new: bool = False,
+        on_touched: Callable[[LiveFolder], None] = lambda _folder: None,
         progress: Progress = SILENT,
     ) -> None:
         self._repository = repository
@@ -99,6 +105,7 @@ class StatusScan:
         self._top = top
         self._want_regions = want_regions
         self._into_new = into_new
+        self._on_touched = on_touched
         self._progress = progress
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
@@ -108,14 +115,15 @@ class StatusScan:
         self._unrestored = Unrestored(repository)
         self.report = Report()
         self.touched = 0
+        self.folders: list[LiveFolder] = []
 
     def items(self) -> Iterator[StatusItem]:
         try:
-            top = os.open(self._top, FOLDER_FLAGS)
+            given = self._top
+            top = os.dup(given) if isinstance(given, int) else os.open(given, FOLDER_FLAGS)
         except OSError as error:
             raise storage_error(f"opening {self._top}", error) from error
         self._pool = ThreadPoolExecutor(self._repository.threads, thread_name_prefix="compare")
-        open_folders: list[LiveFolder] = []
         try:
             walk = Walk(
                 top,
@@ -129,15 +137,15 @@ class StatusScan:
             for event in walk.events():
                 match event:
                     case Opened(folder):
-                        open_folders.append(folder)
+                        self.folders.append(folder)
                         yield from self._opened(folder)
                     case Filled(group):
                         yield from self._filled(group)
                     case Closed(folder):
                         yield from self._closed(folder)
-                        open_folders.pop()
+                        self.folders.pop()
         finally:
-            for folder in open_folders:
+            for folder in self.folders:
                 folder.close()
             self._pool.shutdown(cancel_futures=True)
             os.close(top)
@@ -155,9 +163,11 @@ class StatusScan:
         live = self._unrestored.apply(folder.path[:-1], live)
         wanted = (before.mode, before.uid, before.gid, before.more.xattrs)
         if (live.mode, live.uid, live.gid, live.more.xattrs) != wanted:
-            yield StatusItem("modified", folder.path or b"./", True)
+            path, inode = folder.path or b"./", folder.info.st_ino
+            yield StatusItem("modified", path, True, (), inode, (0, 0))
         elif live.mtime_ns != before.mtime_ns:
             self.touched += 1
+            self._on_touched(folder)
 
     def _closed(self, folder: LiveFolder) -> Iterator[StatusItem]:
         for entry in self._cursors.pop().take(None):
@@ -196,18 +206,19 @@ class StatusScan:
             if old is not None and old.is_folder:
                 self._folders[path + b"/"] = old
             elif not is_foreign(folder.descriptor, slot.name, slot.info, slot.info.st_dev):
-                yield StatusItem("new" if old is None else "modified", path + b"/", True)
+                what: What = "new" if old is None else "modified"
+                yield StatusItem(what, path + b"/", True, (), slot.info.st_ino)
                 if self._into_new and not slot.hollow:
                     self._folders[path + b"/"] = None
             elif old is not None:  # a repository of its own is no part of the tree
                 yield StatusItem("deleted", path, False)
             return
         if old is None:
-            yield StatusItem("new", path, False)
+            yield StatusItem("new", path, False, (), slot.info.st_ino)
         elif slot.kept >= 0 and stored is not None:
             if stored != old:
                 found = self._stored_regions(path, old, stored)
-                yield StatusItem("modified", path, False, found)
+                yield _modified(path, slot.info, old, found)
         else:
             try:
                 yield from self._live_file(folder, slot, old)
@@ -228,18 +239,18 @@ class StatusScan:
         info = slot.info
         assert info is not None
         if KINDS.get(stat.S_IFMT(info.st_mode)) != old.kind:
-            yield StatusItem("modified", path, False)
+            yield _modified(path, info, old)
             return
         differs = self._stat_differs(info, old)
         if old.is_file and (self._want_regions or not differs):
             found = self._live_regions(folder.descriptor, slot.name, path, old)
             if differs or found:
-                yield StatusItem("modified", path, False, found if self._want_regions else ())
+                yield _modified(path, info, old, found if self._want_regions else ())
                 return
         if not differs:
             differs = self._rest_differs(folder.descriptor, slot.name, old)
         if differs:
-            yield StatusItem("modified", path, False)
+            yield _modified(path, info, old)
 
     def _stat_differs(self, info: os.stat_result, old: Entry) -> bool:
         live = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns)
@@ -269,3 +280,11 @@ class StatusScan:
             return (first,) if first else ()
         finally:
             os.close(descriptor)
+
+
+def _modified(
+    path: bytes, info: os.stat_result, old: Entry, regions: tuple[Region, ...] = ()
+) -> StatusItem:
+    alike = old.is_file and stat.S_ISREG(info.st_mode)
+    sizes = (old.size, info.st_size) if alike else None
+    return StatusItem("modified", path, False, regions, info.st_ino, sizes)

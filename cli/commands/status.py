@@ -26,22 +26,22 @@ def command(context: Context, regions: bool, zero: bool) -> None:
     """Show what differs between the work tree and the last commit.
 
     Files are told apart by their stat data and read only where it does not tell; --regions reads
-    the changed files. A new folder is one line.
+    the changed files. Of an attached tree the driver's maps tell, and no file is looked at that did
+    not change. A new folder is one line.
 
     \b
     Example:
       treering status --regions
     """
     from ...tracker import merge_state, restore_log
-    from ...tracker.status import StatusScan
+    from ...tracker.map_status import live_status
     from ..clashes import merging_json, say_merging
 
     top = context.work_tree()
     repository = context.repository
     with context.progress() as progress:
         progress.begin("comparing")
-        scan = StatusScan(repository, top, want_regions=regions, progress=progress)
-        items = sorted(scan.items(), key=lambda item: item.path)
+        scan, items = live_status(repository, top, want_regions=regions, progress=progress)
     branch = repository.history.branch()
     upstream = ahead_behind(repository, branch)
     pending, merging = restore_log.pending(repository), merge_state.pending(repository)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from treering.store.errors import DriverError
+from treering.store.errors import Conflict, DriverError
 from treering.store.repository import Repository
 from treering.tracker.fuse.control import ask
 from treering.tracker.fuse.surroundings import mount_points_below, mounted_on
@@ -94,8 +94,8 @@ def test_what_it_says_of_itself(service: Serving) -> None:
     assert status["requests"] > 5
     assert service.ask("maps") == {
         "rows": [
-            {"file": "disk", "block": 0, "count": 4, "status": "active"},
-            {"file": "small", "block": 0, "count": 1, "status": "active"},
+            {"file": "disk", "base": None, "block": 0, "count": 4, "status": "active"},
+            {"file": "small", "base": None, "block": 0, "count": 1, "status": "active"},
         ],
         "next": None,
     }
@@ -141,7 +141,7 @@ def test_detached_the_tree_is_as_it_was(service: Serving) -> None:
 
 def test_detaching_names_who_uses_it(service: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     with (service.top / "f").open("wb") as file:
-        with pytest.raises(DriverError, match=rf"in use by .*\({os.getpid()}\)") as caught:
+        with pytest.raises(Conflict, match=rf"in use by .*\({os.getpid()}\)") as caught:
             service.ask("detach", wait=0.5)
         assert "--force" in (caught.value.hint or "")
         file.write(b"went on")

@@ -10,10 +10,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import pytest
+from attached_trees import away, take_off
 from faulting import copy
 from live_trees import PROGRAM, Work, build, environment, make_home
 
@@ -35,6 +37,7 @@ def examples(ctx: click.Context) -> Iterator[tuple[str, str]]:
             yield from examples(below)
 
 
+ON_ATTACHED = ("treering detach", "treering driver", "treering driver status", "treering maps")
 EXAMPLES = list(examples(click.Context(cli, info_name="treering")))
 
 
@@ -85,10 +88,26 @@ def add_remotes(work: Work) -> None:
 def test_examples_run_as_they_are_written(prepared: Path, command: str, text: str) -> None:
     shutil.rmtree(prepared)
     copy(prepared.with_name("template"), prepared)
+    with attached_for(command, Work(prepared / "home", prepared / "tree")):
+        run(prepared, command, text)
+
+
+@contextmanager
+def attached_for(command: str, work: Work) -> Iterator[None]:
+    """The tree attached, for commands that ask its driver."""
+    try:
+        if command in ON_ATTACHED:
+            away(work, "attach")
+        yield
+    finally:
+        take_off(work.top)
+
+
+def run(prepared: Path, command: str, text: str) -> None:
     found = environment(prepared / "home")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", text],
-        cwd=prepared / "tree",
+        cwd=prepared if command == "treering detach" else prepared / "tree",
         env={**found, "PATH": f"{PROGRAM.parent}:{found['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -38,6 +38,16 @@ Reply = dict[str, Any]
 Answer = Callable[[dict[str, Any]], Reply]
 
 
+def text(name: bytes) -> str:
+    """A name or path as messages have it, whatever the locale: UTF-8, other bytes as surrogates."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def raw(name: str) -> bytes:
+    """The bytes of such a name."""
+    return name.encode("utf-8", "surrogateescape")
+
+
 def socket_path(folder: Path, top: Path) -> Path:
     """Where the control socket of the tree at `top` (resolved) is."""
     return folder / f"{blake3(os.fsencode(top)).hexdigest()[:32]}.sock"
@@ -91,7 +101,8 @@ class ControlServer:
         try:
             return self._answer(request)
         except TreeringError as error:
-            return {"error": error.message, "hint": error.hint}
+            conflict = isinstance(error, Conflict)
+            return {"error": error.message, "hint": error.hint, "conflict": conflict}
         except Exception:
             log.exception("a %s request of the control socket failed", request.get("do"))
             return {"error": "the driver failed; its log says more"}
@@ -124,11 +135,11 @@ def _peer(connection: socket.socket) -> int:
     return int(uid)
 
 
-def ask(path: Path, what: str, **more: Any) -> Reply:
-    """One request to the driver that listens at `path`. DriverError when it does not answer, or
-    says what went wrong."""
+def ask(path: Path, what: str, *, seconds: float = SECONDS, **more: Any) -> Reply:
+    """One request to the driver that listens at `path`, which has so many seconds for it.
+    DriverError when it does not answer; Conflict, or DriverError, when it says what went wrong."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(SECONDS)
+        connection.settimeout(seconds)
         try:
             _connect(connection, path)
             send(connection, {"do": what, **more})
@@ -138,7 +149,8 @@ def ask(path: Path, what: str, **more: Any) -> Reply:
     if reply is None:
         raise DriverError("the driver does not answer us")
     if "error" in reply:
-        raise DriverError(str(reply["error"]), hint=reply.get("hint"))
+        kind = Conflict if reply.get("conflict") else DriverError
+        raise kind(str(reply["error"]), hint=reply.get("hint"))
     return reply
 
 

@@ -22,6 +22,7 @@ from . import mount
 from .attributes import AttributeRequests
 from .content import ContentRequests
 from .folders import FolderRequests
+from .found_changes import FoundChanges
 from .guard import Guard
 from .inodes import InodeTable
 from .names import NameRequests
@@ -55,6 +56,7 @@ class Driver:
         self.content = ContentRequests(self.inodes, pair, guard, self.session, names)
         self.trimmer = Trimmer(self.inodes, self.session, max_inodes)
         self.inodes.met = self.trimmer.check
+        self.found = FoundChanges(self.inodes, pair, names)
         self.session.handle(self._handlers(guard, names))
 
     def _handlers(self, guard: Guard, names: NameRequests) -> dict[Opcode, Handler]:

@@ -75,11 +75,20 @@ class InodeTable:
             raise OSError(errno.ESTALE, "unknown inode")
         return inode
 
+    def find(self, serial: Serial) -> Inode | None:
+        """The inode with this serial, if it is known."""
+        return self._by_serial.get(serial)
+
     def child(self, parent: Inode, name: bytes) -> Inode | None:
         """What lies there, if it is known."""
         with self._pair.lock:
             serial = self._pair.names.at(Home(parent.serial, name))
         return self._by_serial.get(serial) if serial is not None else None
+
+    def known(self, number: int) -> Inode | None:
+        """The inode with this number in the backing, if it is known."""
+        with self._lock:
+            return self._by_key.get((self.top.key[0], number))
 
     def look_up(self, parent: Inode, name: bytes) -> tuple[Inode, os.stat_result]:
         """Open and count what lies there. OSError."""

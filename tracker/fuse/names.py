@@ -37,6 +37,10 @@ class NameRequests:
         self._lock = threading.Lock()
         self._ids = (os.geteuid(), os.getegid())
 
+    def still(self) -> threading.Lock:
+        """While this is held, no name changes."""
+        return self._lock
+
     def lookup(self, request: Request) -> bytes:
         parent = self._inodes.get(request.node)
         name = request.body[:-1]

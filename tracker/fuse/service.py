@@ -23,21 +23,18 @@ from typing import Any, Final
 import msgspec
 
 from ...store.errors import Conflict, DriverError, StorageError, TreeringError, storage_error
-from ...store.state_file import StateFile
+from ..attached import ATTACHED, Attached
 from ..journal import Journal
-from ..map_listing import Position, map_rows
 from ..map_pair import MapPair
 from . import mount, syscalls
-from .control import MAX_MESSAGE, ControlServer, Reply
+from .answers import Answers
+from .control import ControlServer, Reply
 from .driver import Driver
 from .holder import Holder
 from .inodes import RESERVED
 from .surroundings import mounted_on, outsiders
 
 log: Final = logging.getLogger("treering.driver")
-DETACH_SECONDS: Final = 10.0
-ROW_SIZE, BYTE_SIZE = 100, 6
-"""Bytes of a row of the maps in a reply, and of a byte of its path, at most."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -52,23 +49,14 @@ class Settings(msgspec.Struct, frozen=True):
     ready: int = -1
 
 
-class Attached(msgspec.Struct, frozen=True):
-    """What `tracker/attached` says: since when (seconds), and whether it ended in order."""
-
-    since: float
-    clean: bool
-
-
-ATTACHED: Final = StateFile("attached", "mark of an attached tree", Attached)
-
-
 class Service:
     """One attached tree. Make it in a process with one thread. TreeringError when it cannot be."""
 
     def __init__(self, settings: Settings) -> None:
         self._top = Path(settings.top)
         self._tracker = _held(Path(settings.repository, "tracker"))
-        self._started = time.monotonic()
+        self._socket = settings.socket
+        self._answers: Answers | None = None
         self._pair = MapPair(settings.block_size)
         self._inside = _held(self._top / os.fsdecode(RESERVED))
         journal = self._tracker / "journal"
@@ -81,9 +69,10 @@ class Service:
         self._control: ControlServer | None = None
         try:
             self._control = ControlServer(Path(settings.socket), self._answer)
-            ATTACHED.write(self._tracker, Attached(time.time(), clean=False))
+            ATTACHED.write(self._tracker, Attached(time.time(), False, self._socket))
             self._journal.begin(self._pair.active.era)
             self._driver = Driver(self._top, self._pair, self._journal)
+            self._answers = Answers(self._driver, self._journal, self._detach)
         except BaseException:
             if self._control is not None:
                 self._control.close()
@@ -97,7 +86,7 @@ class Service:
             self._driver.serve()
             if self._driver.session.refused is not None:
                 raise self._driver.session.refused
-            ATTACHED.write(self._tracker, Attached(time.time(), clean=True))
+            ATTACHED.write(self._tracker, Attached(time.time(), True, self._socket))
         finally:
             self._leave_nothing()
             assert self._control is not None
@@ -130,62 +119,14 @@ class Service:
         target = os.fsencode(self._top) + b"/" + RESERVED
         syscalls.mount(str(self._inside), target, "", syscalls.MS_BIND)
 
-    # -- what commands ask -----------------------------------------------------------------------
-
     def _answer(self, request: dict[str, Any]) -> Reply:
-        match request.get("do"):
-            case "status":
-                return self._status()
-            case "maps":
-                return self._maps(Position(*request.get("from", ())))
-            case "detach":
-                wait = float(request.get("wait", DETACH_SECONDS))
-                self._detach(force=bool(request.get("force")), wait=wait)
-                return {}
-        raise DriverError(f"the driver knows no {request.get('do')!r}")
-
-    def _status(self) -> Reply:
-        with self._pair.lock:
-            active, frozen = self._pair.active, self._pair.frozen
-            files, size = len(active.changed()), active.dirty_bytes()
-            waiting = len(frozen.changed()) if frozen else 0
-        seconds = time.monotonic() - self._started
-        return {
-            "pid": os.getpid(),
-            "top": str(self._top),
-            "era": active.era,
-            "dirty": files,
-            "dirty_bytes": size,
-            "frozen": waiting,
-            "requests": self._driver.session.requests,
-            "requests_per_second": round(self._driver.session.requests / max(seconds, 0.001), 1),
-            "inodes": len(self._driver.inodes),
-            "uptime": round(seconds, 1),
-            "journal_syncs": self._journal.syncs,
-        }
-
-    def _maps(self, start: Position) -> Reply:
-        """Rows of the maps, as many as a message takes; `next`, if there may be more, is where to
-        ask on."""
-        rows: list[dict[str, Any]] = []
-        size = 0
-        for row in map_rows(self._pair, start):
-            rows.append(
-                {
-                    "file": os.fsdecode(row.path),
-                    "block": row.first,
-                    "count": row.blocks,
-                    "status": row.status.value,
-                }
-            )
-            size += ROW_SIZE + BYTE_SIZE * len(row.path)
-            if size > MAX_MESSAGE // 2:
-                return {"rows": rows, "next": row.following}
-        return {"rows": rows, "next": None}
+        if self._answers is None:
+            raise DriverError("the driver is only starting")
+        return self._answers.answer(request)
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _detach(self, *, force: bool, wait: float) -> None:
+    def _detach(self, force: bool, wait: float) -> None:
         """Take the mount off. Conflict, naming them, if others still use it after `wait` seconds;
         forced, it goes from sight at once, and ends when they do."""
         ends = time.monotonic() + wait

@@ -1,0 +1,70 @@
+"""treering driver: the driver of an attached work tree."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ...store.errors import DriverError
+from ..context import Context, common_options, pass_context
+from ..output import path_json, say, say_json
+from ..sizes import count, format_size
+
+
+@click.group("driver", no_args_is_help=True)
+@common_options
+def command() -> None:
+    """The driver of an attached work tree.
+
+    \b
+    Example:
+      treering driver status
+    """
+
+
+@command.command("status")
+@click.argument("directory", required=False, default=".")
+@common_options
+@pass_context
+def status(context: Context, directory: str) -> None:
+    """Show what the driver of the work tree at DIRECTORY (here by default) does.
+
+    \b
+    Example:
+      treering driver status
+    """
+    from ...tracker.attached import attachment
+
+    context.start = (context.start / directory).resolve()
+    top = context.work_tree()
+    attached = attachment(context.repository)
+    if attached is None:
+        raise DriverError(f"{top} is not attached", hint="treering attach mounts its driver")
+    found = attached.status
+    if context.json:
+        shown = {key: value for key, value in found.items() if key != "top"}
+        say_json({**path_json(os.fsencode(top), "top"), **shown})
+        return
+    say(f"{top} is attached: process {found['pid']}, up {_duration(found['uptime'])}")
+    dirty = count(found["dirty"], "path")
+    say(f"era {found['era']}: {dirty} changed, {format_size(found['dirty_bytes'])} of blocks")
+    if found["frozen"]:
+        say(f"a commit is taking {count(found['frozen'], 'path')}")
+    rate = found["requests_per_second"]
+    say(f"{found['requests']:,} requests, {rate:,} a second; {found['inodes']:,} inodes known")
+    syncs = count(found["journal_syncs"], "sync")
+    say(f"change journal: {syncs}" if found["journal"] else "change journal: off")
+    if found["base"] is None:
+        say("the maps are not complete: status and diff scan")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{count(days, 'day')} {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

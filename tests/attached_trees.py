@@ -1,0 +1,64 @@
+"""Work trees that are attached while a test runs, and what a scan says beside the maps."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from live_trees import Work
+from running import Done
+
+from treering.store.repository import Repository
+from treering.tracker.fuse.control import ask, socket_path
+from treering.tracker.fuse.surroundings import mounted_on
+from treering.tracker.status import StatusScan
+
+SOCKETS = Path("/run/treering")
+"""Of root, who runs the tests."""
+
+
+def away(work: Work, *arguments: str, code: int = 0) -> Done:
+    """Run a command on the tree from elsewhere."""
+    return work("-C", str(work.top), *arguments, cwd=work.home, code=code)
+
+
+@contextmanager
+def attached(work: Work, *options: str) -> Iterator[Any]:
+    """Attach; what that said. Whatever happens, nothing is mounted at the end."""
+    try:
+        yield away(work, "attach", "--json", *options).json
+    finally:
+        take_off(work.top)
+
+
+def take_off(top: Path) -> None:
+    for _ in range(4):
+        if mounted_on(top) is None:
+            return
+        for path in (top / ".treering", top):
+            subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+
+
+def driver(work: Work) -> dict[str, Any]:
+    """What the driver says of itself."""
+    return ask(socket_path(SOCKETS, work.top), "status")
+
+
+def scanned(work: Work) -> tuple[dict[str, str], int]:
+    """What a scan finds, and folders with new times only, whatever the maps say."""
+    repository = Repository(work.top / ".treering")
+    try:
+        scan = StatusScan(repository, work.top)
+        found = {item.path.decode(): str(item.what) for item in scan.items()}
+        return found, scan.touched
+    finally:
+        repository.close()
+
+
+def told(work: Work) -> tuple[dict[str, str], int]:
+    """The same by the command, which asks the driver."""
+    found = away(work, "status", "--json").json
+    return {item["path"]: item["what"] for item in found["changes"]}, found["touched_folders"]

@@ -1,0 +1,67 @@
+"""An attached tree as commands see it: whether it is one, and what its driver says of it.
+
+`tracker/attached` in the repository says where the driver of the tree listens, or that it ended in
+order. A driver that was killed leaves the mark behind, and nobody listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ..store.errors import DriverError
+from ..store.repository import Repository
+from ..store.state_file import StateFile
+from .fuse.control import Reply, ask
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """What `tracker/attached` says: since when (seconds), whether it ended in order, and where the
+    control socket is."""
+
+    since: float
+    clean: bool
+    socket: str
+
+
+ATTACHED: Final = StateFile("attached", "mark of an attached tree", Attached)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A driver that answers. `base` is the root that its maps are relative to, in hex, empty for
+    none; None while they are not complete."""
+
+    socket: Path
+    status: Reply
+
+    @property
+    def base(self) -> str | None:
+        base: str | None = self.status["base"]
+        return base
+
+    def pages(self, what: str, key: str) -> Iterator[Reply]:
+        """The rows of an answer that comes by pages; `key` is the word that asks for the next."""
+        more: dict[str, Any] = {}
+        while True:
+            reply = ask(self.socket, what, **more)
+            yield from reply["rows"]
+            if reply["next"] is None:
+                return
+            more = {key: reply["next"]}
+
+
+def attachment(repository: Repository) -> Attachment | None:
+    """The driver of the repository's work tree, None if there is none that answers."""
+    mark = ATTACHED.read(repository.path / "tracker")
+    if mark is None or mark.clean:
+        return None
+    socket = Path(mark.socket)
+    try:
+        return Attachment(socket, ask(socket, "status"))
+    except DriverError:
+        return None

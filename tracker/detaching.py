@@ -1,0 +1,60 @@
+"""Detaching a work tree, also one whose driver is no more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ..store.errors import DriverError, InvalidInput, storage_error
+from .attached import ATTACHED
+from .fuse import mount
+from .fuse.control import SECONDS, ask
+from .fuse.surroundings import mounted_on
+
+POLL: Final = 0.02
+
+
+def mounted_top(place: Path) -> Path:
+    """The attached tree that a folder lies in, by the table of mounts alone. InvalidInput."""
+    for folder in (place, *place.parents):
+        there = mounted_on(folder)
+        if there is not None and there.kind == mount.KIND:
+            return folder
+    raise InvalidInput(f"{place} is not attached")
+
+
+def is_served(top: Path) -> bool:
+    """Whether somebody answers for the mount. What the kernel remembers of it is not asked for."""
+    try:
+        os.listxattr(top)
+    except OSError as error:
+        return error.errno not in (errno.ENOTCONN, errno.ECONNABORTED)
+    return True
+
+
+def clear_away(top: Path) -> None:
+    """Take off a dead mount, and what is bound into it. StorageError."""
+    try:
+        with suppress(OSError):
+            mount.unmount(top / ".treering", lazy=True)
+        mount.unmount(top, lazy=True)
+    except OSError as error:
+        raise storage_error(f"unmounting {top}", error) from error
+
+
+def detach(repository: Path, top: Path, *, force: bool, wait: float) -> None:
+    """Ask the driver to end, and wait until it has. Conflict while others use the tree."""
+    folder = repository / "tracker"
+    mark = ATTACHED.read(folder)
+    if mark is None:
+        raise DriverError(f"{top} is not attached from this repository")
+    ask(Path(mark.socket), "detach", seconds=wait + SECONDS, force=force, wait=wait)
+    ends = time.monotonic() + SECONDS
+    while not (found := ATTACHED.read(folder)) or not found.clean:
+        if force or time.monotonic() > ends:
+            return
+        time.sleep(POLL)
