@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Most tests wait for processes and disks: a worker for each core.
 PARALLEL := -n auto --dist worksteal
-DEBIAN := git rsync strace attr acl e2fsprogs less fio xfsprogs stress-ng fuse3
+DEBIAN := git rsync strace attr acl e2fsprogs less fio xfsprogs stress-ng fuse3 postgresql
 
 SECONDS  ?= 60
 DECODERS ?= $(shell sed -n 's/^    "\([a-z_]*\)": .*/\1/p' tests/fuzz/decoders.py)
@@ -41,7 +41,7 @@ venv: $(VENV)/.installed
 
 # What the tests drive beside treering itself. Installed when we may.
 debian:
-	@missing=''; for p in git rsync strace setfattr setfacl mkfs.ext4 less fio xfs_io stress-ng fusermount3; do \
+	@missing=''; for p in git rsync strace setfattr setfacl mkfs.ext4 less fio xfs_io stress-ng fusermount3 pg_lsclusters; do \
 	  PATH="$$PATH:/usr/sbin:/sbin" command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
