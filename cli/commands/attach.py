@@ -12,6 +12,7 @@ import click
 from ...store.errors import DriverError
 from ..context import Context, common_options, pass_context
 from ..driver_socket import socket_folder
+from ..notify import notify
 from ..output import flush, path_json, say, say_json
 from ..sizes import count
 from ..summary import finish_report, report_json
@@ -74,6 +75,7 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
     if foreground:
         flush()
         context.close()
+        notify("READY=1")
         _wait(process)
 
 

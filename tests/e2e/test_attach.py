@@ -75,6 +75,13 @@ def test_from_attach_to_detach(here: Work) -> None:
     assert (here.top / "disk").read_bytes()[70_000:70_007] == b"changed"
 
 
+def test_a_tree_without_a_commit(work: Work) -> None:
+    with attached(work):
+        assert (driver(work)["base"], told(work)) == ("", ({}, 0))
+        work.write("d/f", "f")
+        assert told(work)[0] == {"d/": "new"}
+
+
 def change_all_sorts(top: Path) -> None:
     (top / "d" / "a").write_bytes(b"other")
     (top / "d" / "e" / "c").unlink()
