@@ -8,6 +8,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +119,27 @@ def test_what_a_killed_driver_left_is_taken_over(path: Path) -> None:
     assert ask(path, "echo", text="x") == {"said": "x"}
     server.close()
     assert not path.exists()
+
+
+def test_the_last_reply_is_sent_before_it_ends(path: Path) -> None:
+    """A detach ends the driver while the command that asked for it waits for the reply."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow(_request: dict[str, Any]) -> dict[str, Any]:
+        asked.set()
+        time.sleep(0.3)
+        answered.set()
+        return {"done": True}
+
+    server = ControlServer(path, slow)
+    found: list[dict[str, Any]] = []
+    client = threading.Thread(target=lambda: found.append(ask(path, "detach")))
+    client.start()
+    asked.wait()
+    server.close()
+    assert answered.is_set(), "the process would have ended before"
+    client.join()
+    assert found == [{"done": True}]
 
 
 @pytest.mark.usefixtures("server")

@@ -17,8 +17,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ LENGTH: Final = struct.Struct("<I")
 MAX_MESSAGE: Final = 1 << 20
 SECONDS: Final = 30.0
 """A driver that takes longer for a reply is stuck."""
+LAST_SECONDS: Final = 2.0
 BACKLOG: Final = 64
 CREDENTIALS: Final = struct.Struct("=iII")
 Reply = dict[str, Any]
@@ -61,6 +62,8 @@ class ControlServer:
         self._path = path
         self._answer = answer
         self._user = os.geteuid()
+        self._answering = 0
+        self._idle = threading.Condition()
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
@@ -73,10 +76,14 @@ class ControlServer:
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     def close(self) -> None:
+        """Nobody is let in any more. Who was asking gets the reply, if it does not take long: it
+        may be that of the detach that ends us."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._path.unlink(missing_ok=True)
+        with self._idle:
+            self._idle.wait_for(lambda: not self._answering, LAST_SECONDS)
 
     def _accept(self) -> None:
         while True:
@@ -95,7 +102,19 @@ class ControlServer:
                 request = receive(connection)
                 if request is None:
                     return
-                send(connection, self._reply(request))
+                with self._busy():
+                    send(connection, self._reply(request))
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        with self._idle:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._answering -= 1
+                self._idle.notify_all()
 
     def _reply(self, request: dict[str, Any]) -> Reply:
         try:

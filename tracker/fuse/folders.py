@@ -1,4 +1,8 @@
-"""Requests about listing folders. A handle's names are read once, when it is at the start."""
+"""Requests about listing folders. A handle's names are read once, when it is at the start.
+
+The kernel keeps what it was told, and asks again when a name of the folder changed: all changes of
+names come by way of it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,12 @@ from typing import Final
 from . import protocol
 from .inodes import Inode, InodeTable
 from .names import entry
-from .protocol import Request
+from .protocol import OpenReply, Request
 from .session import Deferred, Session
 
 DT_UNKNOWN, DT_DIR, DT_REG, DT_LNK = 0, 4, 8, 10
 DOTS: Final = 2
+OPENED: Final = OpenReply.CACHE_DIR | OpenReply.KEEP_CACHE
 
 
 @dataclass(eq=False, slots=True)
@@ -40,7 +45,7 @@ class FolderRequests:
         descriptor = os.open(b".", flags, dir_fd=self._inodes.descriptor(inode))
         self._folders[descriptor] = OpenFolder(inode, descriptor)
         inode.files += 1
-        return protocol.OPEN_OUT.pack(descriptor, 0, 0)
+        return protocol.OPEN_OUT.pack(descriptor, OPENED, 0)
 
     def releasedir(self, request: Request) -> bytes:
         handle, *_ = protocol.RELEASE_IN.unpack_from(request.body)

@@ -100,6 +100,8 @@ class SetAttr(IntFlag):
 
 class OpenReply(IntFlag):
     DIRECT_IO = 1 << 0
+    KEEP_CACHE = 1 << 1
+    CACHE_DIR = 1 << 3
     PARALLEL_DIRECT_WRITES = 1 << 6
 
 
