@@ -9,7 +9,7 @@ DEBIAN := git rsync strace attr acl e2fsprogs less fio xfsprogs stress-ng fuse3 
 SECONDS  ?= 60
 DECODERS ?= $(shell sed -n 's/^    "\([a-z_]*\)": .*/\1/p' tests/fuzz/decoders.py)
 
-.PHONY: help demo docs test test-long fuzz lint bench bench-quick bench-history bench-scale clean venv typecheck-links debian
+.PHONY: help demo docs test test-long fuzz lint bench bench-quick bench-driver bench-history bench-scale clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
@@ -20,6 +20,7 @@ help:
 	@echo 'make lint       ruff, mypy --strict, import-linter'
 	@echo 'make bench      measure against restic, borg, bup and rsync, and write docs/performance.md'
 	@echo 'make bench-quick  the same with less data in three minutes; prints only'
+	@echo 'make bench-driver   measure an attached tree beside bindfs, passthrough_ll and the file system below'
 	@echo 'make bench-history  measure looking through long histories'
 	@echo 'make bench-scale    measure how cost grows with size (see docs/scaling.md)'
 
@@ -71,7 +72,7 @@ fuzz: $(VENV)/.installed
 WHEEL := $(VENV)/wheel
 BENCH := $(VENV)/bench
 MEASURE := TREERING=$(abspath $(WHEEL))/bin/treering $(BENCH)/bin/python tests/benchmarks
-$(BENCH)/.installed: $(BIN)/python pyproject.toml constraints.txt $(wildcard cli/*.py cli/*/*.py store/*.py store/*/*.py tracker/*.py)
+$(BENCH)/.installed: $(BIN)/python pyproject.toml constraints.txt $(wildcard cli/*.py cli/*/*.py store/*.py store/*/*.py tracker/*.py tracker/*/*.py)
 	rm -rf build
 	$(PYTHON) -m venv $(WHEEL)
 	$(PYTHON) -m venv $(BENCH)
@@ -84,6 +85,9 @@ bench: $(BENCH)/.installed
 
 bench-quick: $(BENCH)/.installed
 	$(MEASURE)/run.py --quick --tools treering,restic,borg,rsync
+
+bench-driver: $(BENCH)/.installed
+	$(MEASURE)/driver.py --write docs/performance.md
 
 bench-history: $(BENCH)/.installed
 	$(MEASURE)/history.py

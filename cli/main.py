@@ -18,6 +18,7 @@ from . import exits
 from .context import Context, common_options
 from .output import complain, drop_unwritten, flush, open_missing_streams, reader_is_gone
 from .version import VERSION
+from .worker_client import run_there
 
 COMMANDS: Final = {
     "attach": "Mount the driver over a work tree.",
@@ -94,7 +95,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         with suppress(Exception):
             complete(cli)
         sys.exit(0)
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    code = run_there(given)
+    if code is None:
+        code = run(given)
     drop_unwritten()
     sys.exit(code)
 

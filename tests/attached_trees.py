@@ -11,6 +11,7 @@ from typing import Any
 from live_trees import Work
 from running import Done
 
+from treering.cli.worker_client import worker_socket
 from treering.store.repository import Repository
 from treering.tracker.fuse.control import ask, socket_path
 from treering.tracker.fuse.surroundings import mounted_on
@@ -35,6 +36,14 @@ def attached(work: Work, *options: str) -> Iterator[Any]:
 
 
 def take_off(top: Path) -> None:
+    """Unmount, and delete the sockets that a killed driver or worker leaves."""
+    _unmount(top)
+    socket = socket_path(SOCKETS, top)
+    for path in (socket, worker_socket(socket)):
+        path.unlink(missing_ok=True)
+
+
+def _unmount(top: Path) -> None:
     for _ in range(4):
         if mounted_on(top) is None:
             return

@@ -16,6 +16,7 @@ from ..notify import notify
 from ..output import flush, path_json, say, say_json
 from ..sizes import count
 from ..summary import finish_report, report_json
+from ..worker_client import worker_socket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,13 +83,17 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
 def _catch_up(context: Context, backing: int) -> CaughtUp:
     from ...tracker import attaching
     from ...tracker.attached import attachment
+    from .. import worker
 
+    log = context.repository.path / "tracker" / "driver.log"
     there = attachment(context.repository)
     if there is None:
-        raise DriverError("the driver has ended", hint="its log is .treering/tracker/driver.log")
+        raise DriverError("the driver has ended", hint=f"see {log}")
     with context.progress() as progress:
         progress.begin("scanning")
-        return attaching.catch_up(context.repository, there, backing, progress)
+        found = attaching.catch_up(context.repository, there, backing, progress)
+    worker.start(worker_socket(there.socket), there.status["pid"], log)
+    return found
 
 
 def _say(context: Context, top: Path, found: CaughtUp, ours: list[Outsider]) -> None:
