@@ -18,8 +18,11 @@ from typing import Final, NamedTuple
 
 import click
 import pytest
+from attached_trees import take_off
 
 from treering.cli.main import COMMANDS, cli
+from treering.tracker.fuse.mount import KIND
+from treering.tracker.fuse.surroundings import mounts
 
 TOP: Final = Path(__file__).resolve().parent.parent
 GUIDES: Final = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
@@ -176,7 +179,12 @@ def anchors(path: Path) -> set[str]:
 )
 def test_console_blocks_print_what_they_say(path: Path, tmp_path: Path) -> None:
     session = steps(path)
-    results = run(session, tmp_path)
+    try:
+        results = run(session, tmp_path)
+    finally:
+        for mount in mounts():
+            if mount.kind == KIND and mount.point.startswith(os.fsencode(tmp_path)):
+                take_off(Path(os.fsdecode(mount.point)))
     assert len(results) == len(session)
     following = [step.command for step in session[1:]] + [""]
     for step, ran, after in zip(session, results, following, strict=True):
