@@ -24,6 +24,7 @@ from treering.store import (
     repository,
     root_record,
 )
+from treering.tracker import journal_records
 
 TEXT = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
 WORDS = " ".join(TEXT.split())
@@ -75,6 +76,8 @@ STRUCTS = {
     "Footer": packfile.FOOTER_ENTRY,
     "Trailer": packfile.TRAILER,
     "holds `n`": block_index.VALUE,
+    "Journal header": journal_records.HEADER,
+    "Journal record": journal_records.PREFIX,
 }
 
 
@@ -167,6 +170,7 @@ def test_kinds_and_codecs() -> None:
     assert values(table_of("kind")) == members(ids.Kind)
     assert values(table_of("codec")) == members(codec.CodecId)
     assert values(table_of("entry kind")) == members(nodes.EntryKind)
+    assert values(table_of("look")) == members(journal_records.Look)
 
 
 def test_derive_key_contexts() -> None:

@@ -20,12 +20,13 @@ from .fuse.control import Reply, ask
 
 
 class Attached(msgspec.Struct, frozen=True):
-    """What `tracker/attached` says: since when (seconds), whether it ended in order, and where the
-    control socket is."""
+    """What `tracker/attached` says: since when (seconds), whether it ended in order, where the
+    control socket is, and the root that the maps are relative to, as `Attachment` has it."""
 
     since: float
     clean: bool
     socket: str
+    base: str | None = None
 
 
 ATTACHED: Final = StateFile("attached", "mark of an attached tree", Attached)

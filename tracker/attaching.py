@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 import msgspec
+from pyroaring import BitMap64
 
 from ..store import errors
 from ..store.errors import Conflict, DriverError, TreeringError, storage_error
@@ -25,9 +26,12 @@ from .fuse.control import ask, text
 from .fuse.found_changes import Row, Step
 from .fuse.mount import KIND
 from .fuse.surroundings import Outsider, mount_points_below, mounted_on, outsiders
+from .journal_suspects import JournalSuspects
 from .report import Report
+from .saved_maps import SavedSuspects
 from .scan import FOLDER_FLAGS, LiveFolder
-from .status import StatusItem, StatusScan
+from .snapshot import head_commit
+from .status import StatusItem, StatusScan, Suspects
 
 AT_ONCE: Final = 500
 """Rows in a message to the driver."""
@@ -48,8 +52,8 @@ class Plan:
 
 def check_way(top: Path, *, force: bool) -> list[Outsider]:
     """Refuse what cannot be attached: Conflict. Processes that would go on past the mount are
-    refused unless it is forced; those that we descend from, a shell that stands in the tree, are
-    returned."""
+    returned if it is forced, and refused otherwise, shells that stand in the tree too: what they
+    write the maps would not have."""
     there = mounted_on(top)
     if there is not None and there.kind == KIND:
         raise Conflict(f"{top} is attached already", hint="see: treering driver status")
@@ -57,19 +61,25 @@ def check_way(top: Path, *, force: bool) -> list[Outsider]:
     if below:
         names = ", ".join(os.fsdecode(path) for path in below[:NAMED])
         raise Conflict(f"something is mounted in the tree: {names}", hint="unmount it first")
-    ours = _ancestors()
-    found = [each for each in outsiders(top, top.stat().st_dev) if each.standing or each.writing]
-    strangers = [each for each in found if each.pid not in ours]
+    found = outsiders(top, top.stat().st_dev)
+    strangers = [each for each in found if each.standing or each.writing]
     if strangers and not force:
-        names = ", ".join(dict.fromkeys(f"{each.name} ({each.pid})" for each in strangers[:NAMED]))
         raise Conflict(
-            f"in use, past the mount that is to come, by {names}",
-            hint="end them first; --force attaches all the same, and does not see what they write",
+            f"{top} is in use by {named(strangers)}, who would go on past the driver",
+            hint=f"leave the tree, and: treering attach {top}"
+            if {each.pid for each in strangers} <= _ancestors()
+            else "let them end first; with --force the driver is mounted, but status scans",
         )
-    return [each for each in found if each.pid in ours]
+    return strangers
+
+
+def named(outsiders: list[Outsider]) -> str:
+    """Processes as people read them, not too many."""
+    return ", ".join(dict.fromkeys(f"{each.name} ({each.pid})" for each in outsiders[:NAMED]))
 
 
 def _ancestors() -> set[int]:
+    """The processes that we descend from."""
     found, pid = set(), os.getpid()
     while pid > 1:
         found.add(pid)
@@ -136,6 +146,26 @@ def _log(folder: Path) -> IO[bytes]:
     return path.open("wb" if fresh else "ab")
 
 
+class Evidence:
+    """What earlier drivers of the tree left, which spares the scan reading changed files whole:
+    the maps of one that was detached, the journals of one that was killed. Taken before the next
+    is started."""
+
+    def __init__(self, repository: Path, backing: int, block_size: int) -> None:
+        folder = repository / "tracker"
+        self._all = (SavedSuspects(folder), JournalSuspects(folder, backing, block_size))
+
+    def about(self, base: str) -> Suspects:
+        """What it says of files, if HEAD's root is this."""
+        believed = [each.suspects for each in self._all if each.base == base]
+
+        def suspects(path: bytes, info: os.stat_result, size: int) -> BitMap64 | None:
+            found = (each(path, info, size) for each in believed)
+            return next((each for each in found if each is not None), None)
+
+        return suspects
+
+
 @dataclass(frozen=True)
 class CaughtUp:
     """What the scan found. `complete`: the driver's maps say all that differs from HEAD."""
@@ -146,12 +176,22 @@ class CaughtUp:
 
 
 class CatchUp:
-    """The scan of the backing folder, open as `backing`, and what it tells the driver. The commit
-    lock is held."""
+    """The scan of the backing folder, open as `backing`, and what it tells the driver. `outsiders`:
+    somebody may write past the driver, so the maps are never complete. The commit lock is held."""
 
     def __init__(
-        self, repository: Repository, attachment: Attachment, backing: int, progress: Progress
+        self,
+        repository: Repository,
+        attachment: Attachment,
+        backing: int,
+        evidence: Evidence,
+        progress: Progress,
+        *,
+        outsiders: bool,
     ) -> None:
+        self._outsiders = outsiders
+        head = head_commit(repository)
+        self._root = head.root.hex() if head else ""
         self._repository = repository
         self._attachment = attachment
         self._rows: list[Row] = []
@@ -160,6 +200,7 @@ class CatchUp:
             backing,
             want_regions=True,
             on_touched=self._touched,
+            suspects=evidence.about(self._root),
             progress=progress,
         )
 
@@ -170,11 +211,9 @@ class CatchUp:
             self._tell(self._row(item))
         self._send()
         report = self._scan.report
-        complete = not report.problems
+        complete = not report.problems and not self._outsiders
         if complete:
-            head = self._scan.head
-            root = head.root.hex() if head else ""
-            ask(self._attachment.socket, "scanned", root=root)
+            ask(self._attachment.socket, "scanned", root=self._root)
         return CaughtUp(changes, complete, report)
 
     def _row(self, item: StatusItem) -> Row:
@@ -219,8 +258,15 @@ def open_backing(top: Path) -> int:
 
 
 def catch_up(
-    repository: Repository, attachment: Attachment, backing: int, progress: Progress = SILENT
+    repository: Repository,
+    attachment: Attachment,
+    backing: int,
+    evidence: Evidence,
+    progress: Progress = SILENT,
+    *,
+    outsiders: bool = False,
 ) -> CaughtUp:
     """Scan the tree of a driver that was just mounted, and tell it what differs from HEAD."""
     with repository.lock("commit", "a commit"):
-        return CatchUp(repository, attachment, backing, progress).run()
+        scan = CatchUp(repository, attachment, backing, evidence, progress, outsiders=outsiders)
+        return scan.run()

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
+from pyroaring import BitMap64
+
 from ..store.content import NodeSource, block_count, blocks_of
 from ..store.ids import NULL, block_id
 from ..store.nodes import Entry
@@ -45,6 +47,30 @@ def live_ids(
             yield from flying.popleft().result()
     while flying:
         yield from flying.popleft().result()
+
+
+def suspect_differences(
+    source: NodeSource,
+    entry: Entry,
+    descriptor: int,
+    size: int,
+    block_size: int,
+    suspects: BitMap64,
+) -> Iterator[int]:
+    """The numbers of those blocks among `suspects` in which an open file of this size differs from
+    a file entry. Nothing else of it is read."""
+    stored, blocks = block_count(entry.size, block_size), block_count(size, block_size)
+    for number in suspects:
+        if number >= blocks:
+            return
+        data = os.pread(descriptor, block_size, number * block_size)
+        identity = block_id(data) if any(data) else NULL
+        wanted = NULL
+        if number < stored:
+            found = blocks_of(source, entry.content, stored, number, number + 1)
+            wanted = next((each for _, each in found), NULL)
+        if identity != wanted:
+            yield number
 
 
 def live_differences(

@@ -25,8 +25,8 @@ from blake3 import blake3
 from ..store.errors import Corrupt
 
 MAGIC: Final = b"treering journal 1\n"
-HEADER: Final = struct.Struct("<19sxIQ32s")
-"""magic, zeros, block size in bytes, era, key of the sums"""
+HEADER: Final = struct.Struct("<20sIQ32s")
+"""magic and a zero, block size in bytes, era, key of the sums"""
 PREFIX: Final = struct.Struct("<8sI")
 UNIT: Final = 64
 EXTENT: Final = 16 << 20

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pyroaring import BitMap64
+
 from ..store import directories
 from ..store.content import NodeSource
 from ..store.errors import storage_error
@@ -23,7 +25,7 @@ from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
 from .block_reader import OPEN_FLAGS
 from .changes import Region, changed_regions, regions
-from .compare import live_differences
+from .compare import live_differences, suspect_differences
 from .metadata import KINDS, XattrFilter, at, folder_entry, read_xattrs
 from .placing import is_foreign
 from .report import Report
@@ -33,6 +35,9 @@ from .snapshot import head_commit, top_entry, xattr_filter
 from .unrestored import Unrestored
 
 What = Literal["new", "modified", "deleted"]
+Suspects = Callable[[bytes, os.stat_result, int], BitMap64 | None]
+"""Of a file, by path and stat, whose size in the base is so many bytes: the blocks that may differ
+from the base, or None if any may."""
 
 
 class StatusItem(NamedTuple):
@@ -87,7 +92,8 @@ class StatusScan:
     """One comparison of the tree at `top`, a path or an open folder, with what `head` holds, HEAD's
     commit, or with another stored tree, by its top folder `base`. `items` may be iterated once;
     `report` and `touched` (folders with new times only, each told to `on_touched`) are complete
-    after it. `folders` are those that the walk is in when it gives an item, the top first."""
+    after it. `suspects` may spare reading a changed file whole. `folders` are those that the walk
+    is in when it gives an item, the top first."""
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class StatusScan:
         want_regions: bool = False,
         into_new: bool = False,
         on_touched: Callable[[LiveFolder], None] = lambda _folder: None,
+        suspects: Suspects = lambda _path, _info, _size: None,
         progress: Progress = SILENT,
     ) -> None:
         self._repository = repository
@@ -106,6 +113,7 @@ class StatusScan:
         self._want_regions = want_regions
         self._into_new = into_new
         self._on_touched = on_touched
+        self._suspects = suspects
         self._progress = progress
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
@@ -270,9 +278,14 @@ class StatusScan:
         size = self._repository.block_size
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
         try:
-            length = os.fstat(descriptor).st_size
-            found = live_differences(self._source, old, descriptor, length, size, self._pool)
-            numbers = (number for number, _, _ in found if number * size < length)
+            info = os.fstat(descriptor)
+            length = info.st_size
+            suspects = self._suspects(path, info, old.size)
+            if suspects is not None:
+                numbers = suspect_differences(self._source, old, descriptor, length, size, suspects)
+            else:
+                found = live_differences(self._source, old, descriptor, length, size, self._pool)
+                numbers = (number for number, _, _ in found if number * size < length)
             runs = regions(path, numbers, length, size)
             if self._want_regions:
                 return tuple(runs)

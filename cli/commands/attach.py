@@ -21,8 +21,7 @@ from ..worker_client import worker_socket
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ...tracker.attaching import CaughtUp
-    from ...tracker.fuse.surroundings import Outsider
+    from ...tracker.attaching import CaughtUp, Evidence
 
 
 @click.command("attach")
@@ -42,13 +41,12 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
     """Mount the driver over the work tree at DIRECTORY (here by default), which sees every write
     from then on: status and diff need not look at files.
 
-    Programs keep their paths. A process that was in the tree before goes on past the driver; a
-    shell comes in by `cd .`. Needs Linux 6.6, and root or fusermount3.
+    Programs keep their paths. Who is in the tree already would go on past the driver, so it is
+    attached from outside. Needs Linux 6.6, and root or fusermount3.
 
     \b
     Example:
-      treering attach
-      cd .
+      treering attach tree
     """
     from ...tracker import attaching
     from ...tracker.fuse.control import socket_path
@@ -57,22 +55,23 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
     top = context.work_tree()
     repository = context.repository.path
     socket = socket_path(socket_folder(), top)
-    ours = attaching.check_way(top, force=force)
+    strangers = attaching.check_way(top, force=force)
     plan = attaching.Plan(top, repository, context.repository.block_size, socket, journal == "on")
     context.close()
     os.chdir("/")  # as the mount will be over it, we would stand in what is below
     backing = attaching.open_backing(top)
     try:
+        evidence = attaching.Evidence(repository, backing, plan.block_size)
         process = attaching.start(plan)
         try:
             context.use(repository, top)
-            found = _catch_up(context, backing)
+            found = _catch_up(context, backing, evidence, outsiders=bool(strangers))
         except BaseException:
             process.terminate()  # it takes the mount off
             raise
     finally:
         os.close(backing)
-    _say(context, top, found, ours)
+    _say(context, top, found, attaching.named(strangers))
     if foreground:
         flush()
         context.close()
@@ -80,7 +79,7 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
         _wait(process)
 
 
-def _catch_up(context: Context, backing: int) -> CaughtUp:
+def _catch_up(context: Context, backing: int, evidence: Evidence, *, outsiders: bool) -> CaughtUp:
     from ...tracker import attaching
     from ...tracker.attached import attachment
     from .. import worker
@@ -91,12 +90,14 @@ def _catch_up(context: Context, backing: int) -> CaughtUp:
         raise DriverError("the driver has ended", hint=f"see {log}")
     with context.progress() as progress:
         progress.begin("scanning")
-        found = attaching.catch_up(context.repository, there, backing, progress)
+        found = attaching.catch_up(
+            context.repository, there, backing, evidence, progress, outsiders=outsiders
+        )
     worker.start(worker_socket(there.socket), there.status["pid"], log)
     return found
 
 
-def _say(context: Context, top: Path, found: CaughtUp, ours: list[Outsider]) -> None:
+def _say(context: Context, top: Path, found: CaughtUp, strangers: str) -> None:
     if context.json:
         say_json(
             {
@@ -108,9 +109,9 @@ def _say(context: Context, top: Path, found: CaughtUp, ours: list[Outsider]) -> 
         )
     elif not context.quiet:
         say(f"Attached {top}: {count(found.changes, 'change')} since the last commit")
-    for name in dict.fromkeys(each.name for each in ours):
-        context.notice(f"{name} stands in the tree from before: `cd .` brings it into the mount")
-    if not found.complete:
+    if strangers:
+        context.notice(f"{strangers} may write past the driver: status and diff go on scanning")
+    elif not found.complete:
         context.notice("not all could be read: status and diff go on scanning")
     finish_report(context, found.report)
 

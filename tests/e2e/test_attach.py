@@ -19,8 +19,20 @@ from live_trees import Work, build, make_home
 
 from treering.tracker.fuse.surroundings import mounted_on
 
-STOOD = "import os, sys; os.chdir(sys.argv[1]); print(flush=True); sys.stdin.read()"
-WRITES = "import sys; f = open(sys.argv[1], 'ab'); print(flush=True); sys.stdin.read()"
+STOOD = """
+import os, sys
+os.chdir(sys.argv[1])
+print(flush=True)
+if sys.stdin.read():
+    open("a", "ab").write(b"unseen")
+"""
+WRITES = """
+import sys
+f = open(sys.argv[1], "ab")
+print(flush=True)
+if sys.stdin.read():
+    f.write(b"unseen")
+"""
 
 BOUND = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
 
@@ -241,21 +253,27 @@ def test_who_would_go_on_past_it_is_named(here: Work, script: str, path: str) ->
         done = away(here, "attach", code=11)
         assert f"({stranger.pid})" in done.err
         assert mounted_on(here.top) is None
-        with attached(here, "--force"):
-            assert told(here) == ({}, 0)
+        with attached(here, "--force") as said:
+            assert said["complete"] is False
+            (here.top / "n").write_bytes(b"by the mount")
+            stranger.communicate(b"go on")  # and writes
+            assert told(here) == scanned(here)
+            assert set(told(here)[0]) >= {"n", "d/a"}
     finally:
         stranger.communicate()
 
 
-def test_the_callers_own_shell_is_only_told(here: Work) -> None:
+def test_the_callers_own_shell_has_to_leave(here: Work) -> None:
+    """What it wrote would pass the driver by, and nobody would know."""
     program = Path(sys.executable).parent / "treering"
-    script = f"cd {here.top}; {program} attach; cat d/a; cd .; echo b > d/a; {program} status"
+    script = f"cd {here.top}/d; {program} attach; cd ../..; {program} attach tree"
     try:
         done = subprocess.run(
             ["sh", "-c", script], env=os.environ, capture_output=True, text=True, check=False
         )
-        assert "sh stands in the tree" in done.stderr
-        assert "modified:   d/a" in done.stdout, done
+        assert "is in use by sh (" in done.stderr
+        assert f"hint: leave the tree, and: treering attach {here.top}" in done.stderr
+        assert done.stdout.startswith("Attached ")
     finally:
         take_off(here.top)
 

@@ -38,6 +38,7 @@ def examples(ctx: click.Context) -> Iterator[tuple[str, str]]:
 
 
 ON_ATTACHED = ("treering detach", "treering driver", "treering driver status", "treering maps")
+FROM_OUTSIDE = ("treering attach", "treering detach")
 EXAMPLES = list(examples(click.Context(cli, info_name="treering")))
 
 
@@ -107,7 +108,7 @@ def run(prepared: Path, command: str, text: str) -> None:
     found = environment(prepared / "home")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", text],
-        cwd=prepared if command == "treering detach" else prepared / "tree",
+        cwd=prepared if command in FROM_OUTSIDE else prepared / "tree",
         env={**found, "PATH": f"{PROGRAM.parent}:{found['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -34,18 +34,23 @@ DETACH_SECONDS: Final = 10.0
 ROW_SIZE, BYTE_SIZE = 100, 6
 """Bytes of a row in a reply, and of a byte of its paths, at most."""
 Detach = Callable[[bool, float], None]
+Complete = Callable[[str], None]
 
 
 class Answers:
-    """Of one mounted driver. `detach(force, seconds)` takes the mount off. Any thread."""
+    """Of one mounted driver. `detach(force, seconds)` takes the mount off; `complete(root)` is told
+    when the maps say all that differs from a root. Any thread."""
 
-    def __init__(self, driver: Driver, journal: Journal, detach: Detach) -> None:
+    def __init__(
+        self, driver: Driver, journal: Journal, detach: Detach, complete: Complete
+    ) -> None:
         self._driver = driver
         self._pair = driver.pair
         self._journal = journal
         self._detach = detach
+        self._complete = complete
         self._started = time.monotonic()
-        self._scanned = False
+        self.scanned = False
 
     def answer(self, request: dict[str, Any]) -> Reply:
         """DriverError for what it does not know, Conflict for a mount in use."""
@@ -78,7 +83,7 @@ class Answers:
         return {
             "pid": os.getpid(),
             "top": str(self._driver.folder),
-            "base": base if self._scanned else None,
+            "base": base if self.scanned else None,
             "era": active.era,
             "dirty": files,
             "dirty_bytes": size,
@@ -95,7 +100,8 @@ class Answers:
         """From now on the maps say all that differs from this root."""
         with self._pair.lock:
             self._pair.active.base = root.encode()
-        self._scanned = True
+        self._complete(root)
+        self.scanned = True
         return {}
 
     def _changes(self, after: bytes) -> Reply:

@@ -137,22 +137,26 @@ class ContentRequests:
 
     # -- reading and writing ---------------------------------------------------------------------
 
-    def read(self, request: Request) -> Content | Deferred:
-        """What is in the page cache is read at once; a helper waits for the disk."""
+    def read(self, request: Request) -> Deferred:
+        """What is not in the page cache: a helper waits for the disk."""
         handle, offset, size, *_ = protocol.READ_IN.unpack_from(request.body)
         file = self._file(handle)
+        return self._session.defer(request, lambda _: os.pread(file.descriptor, size, offset))
+
+    def read_cached(self, header: bytearray, _data: memoryview) -> Content | None:
+        """What is in the page cache, all of it up to the end of the file."""
+        handle, offset, size = protocol.READ_FRAME.unpack(header)
+        file = self.files.get(handle)
+        if file is None:
+            return None
         buffer = bytearray(size)
         try:
             found = os.preadv(file.descriptor, [buffer], offset, os.RWF_NOWAIT)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            found = -1
+        except OSError:
+            return None
         if found == size:
             return buffer
-        if found >= 0 and offset + found >= file.inode.size:
-            return memoryview(buffer)[:found]
-        return self._session.defer(request, lambda _: os.pread(file.descriptor, size, offset))
+        return memoryview(buffer)[:found] if offset + found >= file.inode.size else None
 
     def write(self, request: Request) -> Content | Deferred:
         handle, offset, size, flags, *_ = protocol.WRITE_IN.unpack(request.body)
@@ -169,6 +173,22 @@ class ContentRequests:
         written = os.pwrite(file.descriptor, request.data, offset)
         inode.size = max(inode.size, offset + written)
         return protocol.WRITE_OUT.pack(written, 0)
+
+    def write_inside(self, header: bytearray, data: memoryview) -> bytes | None:
+        """A write within a file, of which the journal has all; the usual case, a third of the time
+        of `write` for small ones."""
+        handle, offset, size, flags = protocol.WRITE_FRAME.unpack(header)
+        file = self.files.get(handle)
+        if file is None or flags & protocol.WRITE_KILL_SUIDGID:
+            return None
+        inode = file.inode
+        if offset + size > inode.size or not self._guard.is_covered(inode, offset, size):
+            return None
+        try:
+            inode.recorder.wrote(inode.serial, offset, size, inode.size)
+            return protocol.WRITE_OUT.pack(os.pwrite(file.descriptor, data, offset), 0)
+        except OSError:
+            return None  # `write` tries again, and says it
 
     def fsync(self, request: Request) -> Deferred:
         handle, *_ = protocol.FSYNC_IN.unpack_from(request.body)

@@ -56,8 +56,10 @@ class Driver:
         self.content = ContentRequests(self.inodes, pair, guard, self.session, names)
         self.trimmer = Trimmer(self.inodes, self.session, max_inodes)
         self.inodes.met = self.trimmer.check
-        self.found = FoundChanges(self.inodes, pair, names)
+        self.found = FoundChanges(self.inodes, pair, names, guard)
         self.session.handle(self._handlers(guard, names))
+        self.session.answer_quickly(Opcode.WRITE, self.content.write_inside)
+        self.session.answer_quickly(Opcode.READ, self.content.read_cached)
 
     def _handlers(self, guard: Guard, names: NameRequests) -> dict[Opcode, Handler]:
         content = self.content

@@ -11,14 +11,20 @@ it had are marked.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
 from ..block_map import Home, Serial
+from ..journal import Key
 from ..map_pair import MapPair
 from .control import raw
+from .guard import Guard, attribute_keys, content_keys, name_keys, size_keys
 from .inodes import Inode, InodeTable
 from .names import NameRequests
+
+NEVER: Final = -1
+"""No era: what the scan found was there before."""
 
 
 class Step(msgspec.Struct, array_like=True, frozen=True):
@@ -43,15 +49,19 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
 
 
 class FoundChanges:
-    """Takes rows in. From any thread but the one that reads requests."""
+    """Takes rows in. From any thread but the one that reads requests. They are suspects of the
+    journal like any change: the next scan would not look for them elsewhere."""
 
-    def __init__(self, inodes: InodeTable, pair: MapPair, names: NameRequests) -> None:
+    def __init__(
+        self, inodes: InodeTable, pair: MapPair, names: NameRequests, guard: Guard
+    ) -> None:
         self._inodes = inodes
         self._pair = pair
         self._names = names
+        self._guard = guard
 
     def take(self, row: Row) -> None:
-        """OSError when the backing cannot be read."""
+        """OSError when the backing cannot be read, StorageError when the journal takes no more."""
         counted: list[Inode] = []
         with self._names.still():
             try:
@@ -63,6 +73,7 @@ class FoundChanges:
     def _take(self, row: Row, counted: list[Inode]) -> None:
         folder = self._folder(row.folders, counted)
         if not row.last.name:  # the top folder itself
+            self._cover(attribute_keys(self._inodes.top, NEVER))
             self._pair.touched(self._inodes.top.serial)
             return
         inode = self._inodes.known(row.last.inode) if row.last.inode else None
@@ -70,11 +81,26 @@ class FoundChanges:
             inode = self._seen(folder, row.last, counted)
         if row.other:
             if folder is not None:
+                self._cover(name_keys(folder))
                 home = Home(folder.serial, raw(row.last.name))
                 self._pair.found_name(home, _serial(inode), existed=row.existed)
         elif inode is not None:
+            self._cover(self._content(inode, row))
             self._pair.touched(inode.serial)
             self._pair.found_content(inode.serial, row.runs, *row.sizes)
+
+    def _content(self, inode: Inode, row: Row) -> list[Key]:
+        size = self._pair.block_size
+        keys = attribute_keys(inode, NEVER)
+        for first, count in row.runs:
+            keys += content_keys(inode, first * size, count * size, NEVER)
+        before, now = row.sizes
+        return keys if before == now else [*keys, *size_keys(inode, min(before, now), NEVER)]
+
+    def _cover(self, keys: list[Key]) -> None:
+        missing = self._guard.ready(keys)
+        if missing:
+            self._guard.cover(missing)
 
     def _folder(self, steps: tuple[Step, ...], counted: list[Inode]) -> Inode | None:
         """The folder at the end of the way, from the deepest that is known by number."""

@@ -17,6 +17,7 @@ from .inodes import Inode, InodeTable
 from .protocol import Request
 from .session import Content, Deferred, Handler, Session
 
+EXTENT_LOOK: Final = int(Look.EXTENT)
 _MAX_HANDLE: Final = 128
 _AT_EMPTY_PATH: Final = 0x1000
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +45,16 @@ class Guard:
     def ready(self, keys: Iterable[Key]) -> list[Key]:
         """Those that are not in the journal yet."""
         return [key for key in keys if self._journal.need(key)]
+
+    def is_covered(self, inode: Inode, offset: int, size: int) -> bool:
+        """Whether a change of content needs nothing more in the journal. It may say no of one over
+        the border of two extents."""
+        if not inode.tracked or inode.era == self._pair.active.era:
+            return True
+        extent = offset // EXTENT
+        if (offset + size - 1) // EXTENT != extent:
+            return False
+        return not self._journal.need((EXTENT_LOOK, inode.serial, extent))
 
     def change(self, request: Request, keys: Iterable[Key], handler: Handler) -> Content | Deferred:
         """Handle a request once its suspects are durable."""

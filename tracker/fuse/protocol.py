@@ -138,6 +138,12 @@ OPEN_OUT: Final = struct.Struct("=QII")
 RELEASE_IN: Final = struct.Struct("=QIIQ")
 READ_IN: Final = struct.Struct("=QQIIQII")
 WRITE_IN: Final = struct.Struct("=QQIIQII")
+WRITE_FRAME: Final = struct.Struct("=40xQQII16x")
+"""Of a header and the WRITE_IN behind it: handle, offset, size, flags."""
+READ_FRAME: Final = struct.Struct("=40xQQI20x")
+"""Of a header and the READ_IN behind it: handle, offset, size."""
+FRAME_START: Final = struct.Struct("=4xIQ")
+"""Of a header: opcode, unique."""
 WRITE_OUT: Final = struct.Struct("=II")
 STATFS_OUT: Final = struct.Struct("=QQQQQIIII24x")
 FSYNC_IN: Final = struct.Struct("=QII")

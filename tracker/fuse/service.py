@@ -24,8 +24,10 @@ import msgspec
 
 from ...store.errors import Conflict, DriverError, StorageError, TreeringError, storage_error
 from ..attached import ATTACHED, Attached
-from ..journal import Journal
+from ..heartbeat import Heartbeat
+from ..journal import Journal, journal_files
 from ..map_pair import MapPair
+from ..saved_maps import save_maps
 from . import mount, syscalls
 from .answers import Answers
 from .control import ControlServer, Reply
@@ -57,7 +59,9 @@ class Service:
         self._tracker = _held(Path(settings.repository, "tracker"))
         self._socket = settings.socket
         self._answers: Answers | None = None
+        self._since = time.time()
         self._pair = MapPair(settings.block_size)
+        self._backing = _held(self._top)
         self._inside = _held(self._top / os.fsdecode(RESERVED))
         journal = self._tracker / "journal"
         try:
@@ -69,10 +73,11 @@ class Service:
         self._control: ControlServer | None = None
         try:
             self._control = ControlServer(Path(settings.socket), self._answer)
-            ATTACHED.write(self._tracker, Attached(time.time(), False, self._socket))
+            self._pair.active.era = _next_era(journal)
+            self._mark(clean=False)
             self._journal.begin(self._pair.active.era)
             self._driver = Driver(self._top, self._pair, self._journal)
-            self._answers = Answers(self._driver, self._journal, self._detach)
+            self._answers = Answers(self._driver, self._journal, self._detach, self._complete)
         except BaseException:
             if self._control is not None:
                 self._control.close()
@@ -82,17 +87,35 @@ class Service:
     def run(self, ready: Ready) -> None:
         """Serve until it is detached."""
         threading.Thread(target=self._open, args=(ready,), daemon=True).start()
+        heartbeat = Heartbeat(self._tracker, lambda: self._driver.session.requests)
         try:
             self._driver.serve()
             if self._driver.session.refused is not None:
                 raise self._driver.session.refused
-            ATTACHED.write(self._tracker, Attached(time.time(), True, self._socket))
+            self._leave_maps()
         finally:
+            heartbeat.stop()
             self._leave_nothing()
             assert self._control is not None
             self._control.close()
             self._journal.close()
             self._holder.dismiss()
+
+    def _mark(self, *, clean: bool, base: str | None = None) -> None:
+        ATTACHED.write(self._tracker, Attached(self._since, clean, self._socket, base))
+
+    def _complete(self, root: str) -> None:
+        """The maps, and the journal of this era, say all that differs from a root."""
+        self._mark(clean=False, base=root)
+        self._journal.done(self._pair.active.era - 1)
+
+    def _leave_maps(self) -> None:
+        """At the end: the maps are left for the next scan, which needs no journal then."""
+        if self._answers is not None and self._answers.scanned:
+            save_maps(self._tracker, self._backing, self._pair)
+        self._mark(clean=True)
+        self._journal.close()
+        self._journal.done(self._pair.active.era)
 
     def _leave_nothing(self) -> None:
         """A connection that ended without an unmount leaves a mount that answers nobody."""
@@ -161,6 +184,12 @@ class Service:
         found = {each.pid: each.name for each in outsiders(self._top, self._top.stat().st_dev)}
         names = [f"{name} ({pid})" for pid, name in found.items()]
         return ", ".join(names[:5]) or "somebody whom we may not see"
+
+
+def _next_era(journal: Path) -> int:
+    """Behind those whose journals were left: they count until the scan is told."""
+    left = journal_files(journal)
+    return int(left[-1].name) + 1 if left else 1
 
 
 def _held(folder: Path) -> Path:
