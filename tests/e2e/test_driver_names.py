@@ -244,6 +244,51 @@ def test_a_write_takes_set_id_bits_away(tree: Mounted) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o777
 
 
+def test_also_those_that_came_after_other_writes(tree: Mounted) -> None:
+    """The file stays open, and is known to have none until it is given some."""
+    path = tree.top / "f"
+    path.write_bytes(b"x" * 10)
+    os.chmod(path, 0o777)
+    os.chmod(tree.top, 0o777)
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")
+
+    def write_and_ask() -> None:
+        with path.open("r+b", buffering=0) as file:
+            for _ in range(3):
+                file.write(b"y")
+            for step in (b"m", b"c"):
+                os.write(1, step)
+                os.read(0, 1)
+                file.write(b"z")
+
+    asked, answered = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.dup2(asked[1], 1)
+            os.dup2(answered[0], 0)
+            os.closerange(3, 1000)
+            os.setgid(1234)
+            os.setuid(1233)
+            write_and_ask()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    try:
+        assert os.read(asked[0], 1) == b"m"
+        os.chmod(path, 0o6777)
+        os.write(answered[1], b".")
+        assert os.read(asked[0], 1) == b"c"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o777
+        os.setxattr(path, "security.capability", capability)
+        os.write(answered[1], b".")
+    finally:
+        for descriptor in (*asked, *answered):
+            os.close(descriptor)  # so that the child ends, come what may
+        assert os.waitpid(child, 0)[1] == 0
+    assert "security.capability" not in os.listxattr(tree.backing / "f")
+
+
 def test_permissions_hold(tree: Mounted) -> None:
     (tree.top / "secret").write_bytes(b"x")
     os.chmod(tree.top / "secret", 0o600)

@@ -47,6 +47,8 @@ class AttributeRequests:
             if valid & SetAttr.SIZE:
                 self._resize(inode, path, size, handle if valid & SetAttr.FH else -1)
             _set_mode_and_owner(path, SetAttr(valid), fields)
+            if valid & SetAttr.MODE:
+                inode.plain = False
             _set_times(path, SetAttr(valid), fields)
             return attr_reply(os.fstat(self._inodes.descriptor(inode)))
 
@@ -114,6 +116,7 @@ class AttributeRequests:
         def touched(request: Request) -> bytes:
             inode.recorder.touched(inode.serial)
             act(request)
+            inode.plain = False
             return b""
 
         keys = attribute_keys(inode, self._pair.active.era)

@@ -167,7 +167,8 @@ class ContentRequests:
             keys += size_keys(inode, inode.size, self._pair.active.era)
         if self._guard.ready(keys):
             return self._guard.change(request, keys, self.write)
-        if flags & protocol.WRITE_KILL_SUIDGID:
+        if flags & protocol.WRITE_KILL_SUIDGID and not inode.plain:
+            inode.plain = True  # first: what is given to the file meanwhile takes it back
             drop_privileges(file.descriptor)
         inode.recorder.wrote(inode.serial, offset, size, inode.size)
         written = os.pwrite(file.descriptor, request.data, offset)
@@ -179,9 +180,11 @@ class ContentRequests:
         of `write` for small ones."""
         handle, offset, size, flags = protocol.WRITE_FRAME.unpack(header)
         file = self.files.get(handle)
-        if file is None or flags & protocol.WRITE_KILL_SUIDGID:
+        if file is None:
             return None
         inode = file.inode
+        if flags & protocol.WRITE_KILL_SUIDGID and not inode.plain:
+            return None
         if offset + size > inode.size or not self._guard.is_covered(inode, offset, size):
             return None
         try:

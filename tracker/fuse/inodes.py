@@ -31,7 +31,8 @@ RESERVED: Final = b".treering"
 @dataclass(eq=False, slots=True)
 class Inode:
     """`key` is the backing's device and inode number. `size` is that of a regular file, kept while
-    it is open. `era`: in which it was made, 0 for what was there before. `files` are open files."""
+    it is open. `era`: in which it was made, 0 for what was there before. `files` are open files.
+    `plain`: it has no set-ID bits or capabilities that a write would take away."""
 
     serial: Serial
     key: tuple[int, int]
@@ -43,6 +44,7 @@ class Inode:
     files: int = 0
     size: int = 0
     era: int = 0
+    plain: bool = False
 
     @property
     def is_folder(self) -> bool:

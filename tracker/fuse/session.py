@@ -17,7 +17,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Final
 
 from ...store.errors import StorageError, UnsupportedFormat
@@ -75,7 +75,11 @@ class Session:
         self._quick: dict[int, Quick] = {}
         self._header = bytearray(protocol.IN_HEADER.size + protocol.WRITE_IN.size)
         self._big = memoryview(mmap.mmap(-1, protocol.MAX_WRITE + protocol.HEADER_ROOM))
-        self._helpers = ThreadPoolExecutor(HELPERS, thread_name_prefix="driver")
+        self._waiting: SimpleQueue[tuple[Request, Handler] | None] = SimpleQueue()
+        self._helpers = [
+            threading.Thread(target=self._help, name=f"driver-{number}")
+            for number in range(HELPERS)
+        ]
         self.requests = 0
         self.refused: UnsupportedFormat | None = None
         self.ready = threading.Event()
@@ -91,11 +95,16 @@ class Session:
 
     def serve(self) -> None:
         """Answer requests until the file system is unmounted."""
+        for helper in self._helpers:
+            helper.start()
         try:
             while self._next():
                 pass
         finally:
-            self._helpers.shutdown()
+            for _ in self._helpers:
+                self._waiting.put(None)
+            for helper in self._helpers:
+                helper.join()
             os.close(self._connection)
             self.ready.set()
 
@@ -196,8 +205,14 @@ class Session:
         copied."""
         if request.data:
             request = request._replace(data=memoryview(bytes(request.data)))
-        self._helpers.submit(self.answer, request, handler)
+        self._waiting.put((request, handler))
         return DEFERRED
+
+    def _help(self) -> None:
+        """What a helper does: it takes what waits, until it is told that there is no more. A queue
+        alone, since an executor's futures cost as much as a small request."""
+        while (taken := self._waiting.get()) is not None:
+            self.answer(*taken)
 
     def sync(self, request: Request, descriptor: int) -> Deferred:
         """Let a helper answer an FSYNC or FSYNCDIR."""
