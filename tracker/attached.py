@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..store.errors import DriverError
+from ..store.errors import Corrupt, DriverError
 from ..store.repository import Repository
 from ..store.state_file import StateFile
 from .fuse.control import Reply, ask
@@ -57,8 +57,12 @@ class Attachment:
 
 
 def attachment(repository: Repository) -> Attachment | None:
-    """The driver of the repository's work tree, None if there is none that answers."""
-    mark = ATTACHED.read(repository.path / "tracker")
+    """The driver of the repository's work tree, None if there is none that answers, or nobody
+    knows where."""
+    try:
+        mark = ATTACHED.read(repository.path / "tracker")
+    except Corrupt:
+        return None
     if mark is None or mark.clean:
         return None
     socket = Path(mark.socket)

@@ -93,7 +93,7 @@ def _ancestors() -> set[int]:
 
 def start(plan: Plan) -> subprocess.Popen[bytes]:
     """Start a driver and wait until it is mounted; its process, in a session of its own. What it
-    says later is in `tracker/driver.log`. Nobody may have the repository open: its files would be
+    says later is in `tracker/driver/log`. Nobody may have the repository open: its files would be
     open past the mount."""
     reading, writing = os.pipe()
     settings = {
@@ -105,7 +105,7 @@ def start(plan: Plan) -> subprocess.Popen[bytes]:
         "ready": writing,
     }
     try:
-        with _log(plan.repository / "tracker") as log:
+        with _log(plan.repository) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "treering.tracker.fuse.service", _json(settings)],
                 stdin=subprocess.DEVNULL,
@@ -129,9 +129,7 @@ def start(plan: Plan) -> subprocess.Popen[bytes]:
         raise kind(answer["error"], hint=answer["hint"])
     if answer is None:
         process.wait()
-        raise DriverError(
-            "the driver ended at once", hint=f"see {plan.repository / 'tracker' / 'driver.log'}"
-        )
+        raise DriverError("the driver ended at once", hint=f"see {log_path(plan.repository)}")
     return process
 
 
@@ -139,9 +137,14 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _log(folder: Path) -> IO[bytes]:
-    folder.mkdir(exist_ok=True)
-    path = folder / "driver.log"
+def log_path(repository: Path) -> Path:
+    """Where the driver of a repository's tree says what went wrong."""
+    return repository / "tracker" / "driver" / "log"
+
+
+def _log(repository: Path) -> IO[bytes]:
+    path = log_path(repository)
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists() or path.stat().st_size > MAX_LOG
     return path.open("wb" if fresh else "ab")
 

@@ -19,7 +19,8 @@ import msgspec
 
 from .scan_state import COARSE_NS
 
-NAME: Final = "alive"
+NAME: Final = "driver/alive"
+"""Apart, as the log is: what lies in tracker/ itself has a sum, which fsck checks."""
 SECONDS: Final = 1.0
 SLACK_NS: Final = 1_000_000_000
 """By so much a clock that is being adjusted may have gone back."""
@@ -39,11 +40,12 @@ def _sign() -> _Sign:
 
 
 class Heartbeat:
-    """Beats into `folder` while `changes` goes on growing. StorageError is never raised: without a
-    beat the tree is only read more."""
+    """Beats into `folder`, the `tracker/` of a repository, while `changes` goes on growing. A beat
+    that the disk refuses is left out: the tree is read more, then."""
 
     def __init__(self, folder: Path, changes: Callable[[], int]) -> None:
         self._path = folder / NAME
+        self._path.parent.mkdir(exist_ok=True)
         self._changes = changes
         self._seen = -1
         self._ended = threading.Event()

@@ -84,7 +84,7 @@ def _catch_up(context: Context, backing: int, evidence: Evidence, *, outsiders: 
     from ...tracker.attached import attachment
     from .. import worker
 
-    log = context.repository.path / "tracker" / "driver.log"
+    log = attaching.log_path(context.repository.path)
     there = attachment(context.repository)
     if there is None:
         raise DriverError("the driver has ended", hint=f"see {log}")

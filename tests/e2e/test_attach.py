@@ -339,6 +339,7 @@ def test_a_killed_driver_leaves_a_tree_that_is_scanned(here: Work) -> None:
             assert told(here)[0] == {"d/a": "modified", "d/n2": "modified", "n": "modified"}
         here.commit("after")
         assert told(here) == ({}, 0)
+        here("fsck", "-q", "--read-data")
 
 
 def test_driver_and_holder_killed(here: Work) -> None:
@@ -383,8 +384,10 @@ def test_diff_by_the_maps(here: Work) -> None:
         on_the_mount = diffs(here)
         text = away(here, "diff").out
         assert "+other" in text
+        away(here, "fsck", "-q", "--read-data")
         away(here, "detach")
     assert diffs(here) == on_the_mount
+    here("fsck", "-q", "--read-data")
     assert away(here, "diff").out == text
 
 

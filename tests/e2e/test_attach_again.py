@@ -173,13 +173,15 @@ def test_after_another_commit_nothing_of_it_counts(here: Work) -> None:
         assert told(here) == scanned(here)
 
 
-def test_damaged_evidence_costs_time_alone(here: Work) -> None:
+@pytest.mark.parametrize("name", ["maps", "attached", "driver/alive"])
+def test_damaged_evidence_costs_time_alone(here: Work, name: str) -> None:
     with attached(here):
         write_at(here.top / "d" / "disk", 7, b"changed")
         settle()
         away(here, "detach")
-    maps = here.top / ".treering" / "tracker" / "maps"
-    maps.write_bytes(maps.read_bytes()[:-3])
+    left = here.top / ".treering" / "tracker" / name
+    left.write_bytes(left.read_bytes()[:-3])
+    assert told(here)[0] == {"d/disk": "modified"}
     with attached(here):
         assert told(here)[0] == {"d/disk": "modified"}
 

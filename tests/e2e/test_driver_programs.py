@@ -87,8 +87,9 @@ def test_sqlite(tree: Mounted, mode: str) -> None:
 def test_tar_and_rsync(tree: Mounted, tmp_path: Path) -> None:
     source = Path("/usr/share/perl5")
     source = source if source.is_dir() else Path(sys.base_prefix, "include")
-    run(["tar", "-cf", tmp_path / "x.tar", "-C", source.parent, source.name], tmp_path)
-    run(["tar", "-xpf", tmp_path / "x.tar"], tree.top)
+    archive = tmp_path / "x.tar"
+    run(["tar", "--format=posix", "-cf", archive, "-C", source.parent, source.name], tmp_path)
+    run(["tar", "-xpf", archive], tree.top)
     run(["rsync", "-aHAX", f"{source}/", "copy/"], tree.top)
     assert rsync_differences(source, tree.top / source.name) == ""
     assert rsync_differences(source, tree.top / "copy") == ""

@@ -62,8 +62,7 @@ class Answers:
             case "maps":
                 return self._maps(Position(*request.get("from", ())))
             case "found":
-                for row in msgspec.convert(request["rows"], list[Row]):
-                    self._driver.found.take(row)
+                self._driver.found.take(msgspec.convert(request["rows"], list[Row]))
                 return {}
             case "scanned":
                 return self._are_of(str(request["root"]))

@@ -10,6 +10,7 @@ it had are marked.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -50,7 +51,8 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
 
 class FoundChanges:
     """Takes rows in. From any thread but the one that reads requests. They are suspects of the
-    journal like any change: the next scan would not look for them elsewhere."""
+    journal like any change: the next scan would not look for them elsewhere. But they were made
+    long ago, so the journal may have them after the maps, and all of a batch with one sync."""
 
     def __init__(
         self, inodes: InodeTable, pair: MapPair, names: NameRequests, guard: Guard
@@ -60,34 +62,41 @@ class FoundChanges:
         self._names = names
         self._guard = guard
 
-    def take(self, row: Row) -> None:
+    def take(self, rows: Iterable[Row]) -> None:
         """OSError when the backing cannot be read, StorageError when the journal takes no more."""
-        counted: list[Inode] = []
-        with self._names.still():
-            try:
-                self._take(row, counted)
-            finally:
-                for inode in counted:
-                    self._inodes.forget(inode.serial, 1)
+        keys: list[Key] = []
+        for row in rows:
+            counted: list[Inode] = []
+            with self._names.still():
+                try:
+                    keys += self._take(row, counted)
+                finally:
+                    for inode in counted:
+                        self._inodes.forget(inode.serial, 1)
+        missing = [key for key in self._guard.ready(keys) if self._inodes.find(key[1])]
+        if missing:
+            self._guard.cover(missing)
 
-    def _take(self, row: Row, counted: list[Inode]) -> None:
+    def _take(self, row: Row, counted: list[Inode]) -> list[Key]:
+        """Mark it; the suspects that it is."""
         folder = self._folder(row.folders, counted)
         if not row.last.name:  # the top folder itself
-            self._cover(attribute_keys(self._inodes.top, NEVER))
             self._pair.touched(self._inodes.top.serial)
-            return
+            return attribute_keys(self._inodes.top, NEVER)
         inode = self._inodes.known(row.last.inode) if row.last.inode else None
         if inode is None and folder is not None and row.last.inode:
             inode = self._seen(folder, row.last, counted)
         if row.other:
-            if folder is not None:
-                self._cover(name_keys(folder))
-                home = Home(folder.serial, raw(row.last.name))
-                self._pair.found_name(home, _serial(inode), existed=row.existed)
-        elif inode is not None:
-            self._cover(self._content(inode, row))
-            self._pair.touched(inode.serial)
-            self._pair.found_content(inode.serial, row.runs, *row.sizes)
+            if folder is None:
+                return []
+            home = Home(folder.serial, raw(row.last.name))
+            self._pair.found_name(home, _serial(inode), existed=row.existed)
+            return name_keys(folder)
+        if inode is None:
+            return []
+        self._pair.touched(inode.serial)
+        self._pair.found_content(inode.serial, row.runs, *row.sizes)
+        return self._content(inode, row)
 
     def _content(self, inode: Inode, row: Row) -> list[Key]:
         size = self._pair.block_size
@@ -96,11 +105,6 @@ class FoundChanges:
             keys += content_keys(inode, first * size, count * size, NEVER)
         before, now = row.sizes
         return keys if before == now else [*keys, *size_keys(inode, min(before, now), NEVER)]
-
-    def _cover(self, keys: list[Key]) -> None:
-        missing = self._guard.ready(keys)
-        if missing:
-            self._guard.cover(missing)
 
     def _folder(self, steps: tuple[Step, ...], counted: list[Inode]) -> Inode | None:
         """The folder at the end of the way, from the deepest that is known by number."""
