@@ -150,10 +150,7 @@ class ContentRequests:
         if file is None:
             return None
         buffer = bytearray(size)
-        try:
-            found = os.preadv(file.descriptor, [buffer], offset, os.RWF_NOWAIT)
-        except OSError:
-            return None
+        found = os.preadv(file.descriptor, [buffer], offset, os.RWF_NOWAIT)
         if found == size:
             return buffer
         return memoryview(buffer)[:found] if offset + found >= file.inode.size else None
@@ -187,11 +184,8 @@ class ContentRequests:
             return None
         if offset + size > inode.size or not self._guard.is_covered(inode, offset, size):
             return None
-        try:
-            inode.recorder.wrote(inode.serial, offset, size, inode.size)
-            return protocol.WRITE_OUT.pack(os.pwrite(file.descriptor, data, offset), 0)
-        except OSError:
-            return None  # `write` tries again, and says it
+        inode.recorder.wrote(inode.serial, offset, size, inode.size)
+        return protocol.WRITE_OUT.pack(os.pwrite(file.descriptor, data, offset), 0)
 
     def fsync(self, request: Request) -> Deferred:
         handle, *_ = protocol.FSYNC_IN.unpack_from(request.body)

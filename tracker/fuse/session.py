@@ -30,7 +30,8 @@ Content = bytes | bytearray | memoryview
 Handler = Callable[[Request], "Content | Deferred"]
 Quick = Callable[[bytearray, memoryview], "Content | None"]
 """Takes a request as it lies in memory, the header and the data, and gives the reply's content, or
-None where a handler is to have it, errors included. It must not block."""
+None where a handler is to have it. Where it raises, the handler does all of it again and says what
+is wrong. It must not block."""
 HELPERS: Final = 8
 SMALL: Final = 4096
 """Bytes that are sooner copied than sent in two pieces."""
@@ -118,12 +119,10 @@ class Session:
             return size > 0
         self.requests += 1
         opcode, unique = protocol.FRAME_START.unpack_from(self._header)
-        quick = self._quick.get(opcode)
-        if quick is not None:
-            content = quick(self._header, self._big[: size - len(self._header)])
-            if content is not None:
-                self._send(protocol.OUT_HEADER.size + len(content), 0, unique, content)
-                return True
+        content = self._answered_quickly(opcode, size)
+        if content is not None:
+            self._send(protocol.OUT_HEADER.size + len(content), 0, unique, content)
+            return True
         request = self._request(size)
         if request.opcode == Opcode.INIT:
             return self._init(request)
@@ -132,6 +131,15 @@ class Session:
             return False
         self.answer(request, self._handlers.get(request.opcode))
         return True
+
+    def _answered_quickly(self, opcode: int, size: int) -> Content | None:
+        quick = self._quick.get(opcode)
+        if quick is None:
+            return None
+        try:
+            return quick(self._header, self._big[: size - len(self._header)])
+        except Exception:
+            return None
 
     def _request(self, size: int) -> Request:
         fields = protocol.IN_HEADER.unpack_from(self._header)
