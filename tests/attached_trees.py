@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from live_trees import Work
+from live_trees import Work, build
 from running import Done
 
 from treering.cli.worker_client import worker_socket
 from treering.store.repository import Repository
 from treering.tracker.fuse.control import ask, socket_path
-from treering.tracker.fuse.surroundings import mounted_on
+from treering.tracker.fuse.surroundings import mount_points_below, mounted_on
 from treering.tracker.status import StatusScan
 
 SOCKETS = Path("/run/treering")
 """Of root, who runs the tests."""
+
+
+def some_files(work: Work) -> Work:
+    """The work tree with some files, committed."""
+    build(
+        work.top,
+        {
+            "disk": bytes(range(256)) * 1024,
+            "d/a": b"a",
+            "d/e/b": b"b",
+            "d/e/c": b"c",
+            "gone/x": b"x",
+            "n": b"n",
+        },
+    )
+    os.symlink("d/a", work.top / "link")
+    os.link(work.top / "n", work.top / "d" / "n2")
+    work.commit("first")
+    return work
+
+
+def wait_until_off(top: Path) -> None:
+    for _ in range(200):
+        if mounted_on(top) is None and not mount_points_below(top):
+            return
+        time.sleep(0.05)
+    raise AssertionError("still mounted")
 
 
 def away(work: Work, *arguments: str, code: int = 0) -> Done:

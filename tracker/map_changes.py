@@ -18,11 +18,13 @@ What = Literal["new", "modified", "deleted"]
 
 
 class MapChange(NamedTuple):
-    """`serial` is what lies at the path now, None for a deleted one."""
+    """`serial` is what lies at the path now, None for a deleted one. `other`: it is not what the
+    base has there, so its own marks do not say how the two differ."""
 
     path: bytes
     what: What
     serial: Serial | None
+    other: bool = False
 
 
 def map_changes(pair: MapPair) -> list[MapChange]:
@@ -57,7 +59,7 @@ class _Changes:
                 serial = self._names.at(Home(folder, name))
                 what = self._what(Home(folder, name), serial, existed)
                 if what is not None:
-                    found.append(MapChange(_joined(path, name), what, serial))
+                    found.append(MapChange(_joined(path, name), what, serial, other=True))
         return found
 
     def folders(self) -> Iterator[tuple[bytes, Serial]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from .placing import is_foreign
 from .report import Report
 from .scan import FOLDER_FLAGS, MAX_RULES, RESERVED
 from .snapshot import head_commit, top_entry, xattr_filter
-from .status import StatusItem, StatusScan
+from .status import StatusItem, StatusScan, What, live_regions
 from .unrestored import Unrestored
 
 
@@ -73,6 +74,8 @@ class MapStatus:
         rows = list(self._attached.pages("changes", "after"))
         if any(raw(row["path"]).rpartition(b"/")[2] == FILE_NAME for row in rows):
             raise Unusable
+        if any(row["other"] and row["folder"] and self._had_folder(row) for row in rows):
+            raise Unusable
         found: dict[bytes, StatusItem] = {}
         for row in rows:
             if row["what"] != "names":
@@ -86,7 +89,14 @@ class MapStatus:
             raise Unusable
         if self._want_regions:
             self._add_regions(found)
+            self._compare({raw(row["path"]) for row in rows if row["other"]}, found)
         return sorted(found.values(), key=lambda item: item.path)
+
+    def _had_folder(self, row: Reply) -> bool:
+        """Whether the base has a folder there: another in its place differs in all that is in it,
+        which only a walk tells."""
+        before = self._stored(raw(row["path"]))
+        return before is not None and before.is_folder
 
     def _may_be_touched(self, row: Reply) -> bool:
         if row["what"] == "names":
@@ -107,12 +117,11 @@ class MapStatus:
                 yield StatusItem("deleted", path, before.is_folder)
         elif stat.S_ISDIR(info.st_mode):
             if before is None or not before.is_folder:
-                what = "new" if before is None else "modified"
-                yield StatusItem(what, path + b"/", True, (), info.st_ino)  # type: ignore[arg-type]
+                yield StatusItem(_there(before), path + b"/", True, (), info.st_ino)
         else:
-            sizes = (before.size, info.st_size) if before is not None and before.is_file else None
-            what = "new" if before is None else "modified"
-            yield StatusItem(what, path, False, (), info.st_ino, sizes)  # type: ignore[arg-type]
+            alike = before is not None and before.is_file and stat.S_ISREG(info.st_mode)
+            sizes = (before.size, info.st_size) if before is not None and alike else None
+            yield StatusItem(_there(before), path, False, (), info.st_ino, sizes)
 
     def _stored(self, path: bytes) -> Entry | None:
         try:
@@ -125,8 +134,10 @@ class MapStatus:
         folder, _, name = path.rpartition(b"/")
         try:
             info = os.stat(self._full(path), follow_symlinks=False)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise Unusable from error  # the scan says which folder cannot be read
         is_folder = stat.S_ISDIR(info.st_mode)
         rules = self._rules_of(folder)
         if rules is None or rules.excludes(path, is_folder) or name.lower() == RESERVED:
@@ -227,6 +238,26 @@ class MapStatus:
                 regions.setdefault(path, []).append(Region(path, start, end - start))
         for path, those in regions.items():
             found[path] = found[path]._replace(regions=tuple(sorted(those)))
+
+    def _compare(self, others: set[bytes], found: dict[bytes, StatusItem]) -> None:
+        """A file that came into the place of another: its marks say how it differs from what it
+        was, so it is read."""
+        size = self._repository.block_size
+        with ThreadPoolExecutor(self._repository.threads, thread_name_prefix="compare") as pool:
+            for path in others & found.keys():
+                item, old = found[path], self._stored(path)
+                if item.sizes is None or old is None:
+                    continue
+                with suppress(FileNotFoundError), open(self._full(path), "rb") as file:
+                    those = live_regions(
+                        self._repository.store, old, file.fileno(), path, size, pool
+                    )
+                    found[path] = item._replace(regions=tuple(those))
+
+
+def _there(before: Entry | None) -> What:
+    """What is said of a path where something lies."""
+    return "new" if before is None else "modified"
 
 
 def live_status(

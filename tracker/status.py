@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -279,20 +280,32 @@ class StatusScan:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
         try:
             info = os.fstat(descriptor)
-            length = info.st_size
             suspects = self._suspects(path, info, old.size)
-            if suspects is not None:
-                numbers = suspect_differences(self._source, old, descriptor, length, size, suspects)
+            if suspects is None:
+                found = live_regions(self._source, old, descriptor, path, size, self._pool)
             else:
-                found = live_differences(self._source, old, descriptor, length, size, self._pool)
-                numbers = (number for number, _, _ in found if number * size < length)
-            runs = regions(path, numbers, length, size)
-            if self._want_regions:
-                return tuple(runs)
-            first = next(runs, None)
-            return (first,) if first else ()
+                numbers = suspect_differences(
+                    self._source, old, descriptor, info.st_size, size, suspects
+                )
+                found = regions(path, numbers, info.st_size, size)
+            return tuple(found if self._want_regions else islice(found, 1))
         finally:
             os.close(descriptor)
+
+
+def live_regions(
+    source: NodeSource,
+    old: Entry,
+    descriptor: int,
+    path: bytes,
+    block_size: int,
+    pool: ThreadPoolExecutor,
+) -> Iterator[Region]:
+    """The regions in which an open file differs from a stored one. It is read whole."""
+    length = os.fstat(descriptor).st_size
+    found = live_differences(source, old, descriptor, length, block_size, pool)
+    numbers = (number for number, _, _ in found if number * block_size < length)
+    return regions(path, numbers, length, block_size)
 
 
 def _modified(

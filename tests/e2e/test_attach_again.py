@@ -11,24 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
-from attached_trees import attached, away, driver, scanned, take_off, told
+from attached_trees import attached, away, driver, scanned, take_off, told, wait_until_off
 from faulting import seed
 from live_trees import Work, build
 
-from treering.tracker.fuse.surroundings import mounted_on
 from treering.tracker.heartbeat import SECONDS, last_beat
 from treering.tracker.scan_state import COARSE_NS
 
 BLOCK = 65536
 BLOCKS = 200
-
-
-def wait_until_off(top: Path) -> None:
-    for _ in range(200):
-        if mounted_on(top) is None:
-            return
-        time.sleep(0.05)
-    raise AssertionError("still mounted")
 
 
 def kill(work: Work) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attached_trees import wait_until_off
 
 from treering.store.errors import Conflict, DriverError
 from treering.store.repository import Repository
@@ -75,15 +76,6 @@ def service(tmp_path: Path) -> Iterator[Serving]:
         yield made
 
 
-def gone(top: Path) -> bool:
-    """Whether nothing is mounted there, after a while."""
-    for _ in range(100):
-        if mounted_on(top) is None and not mount_points_below(top):
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_what_it_says_of_itself(service: Serving) -> None:
     (service.top / "disk").write_bytes(bytes(200_000))
     (service.top / "small").write_bytes(b"x")
@@ -134,7 +126,7 @@ def test_detached_the_tree_is_as_it_was(service: Serving) -> None:
     service.ask("detach")
     service.wait()
     assert service.process.returncode == 0
-    assert gone(service.top)
+    wait_until_off(service.top)
     assert (service.top / "f").read_bytes() == b"content"
     assert not service.socket.exists()
 
@@ -153,7 +145,7 @@ def test_detaching_names_who_uses_it(service: Serving, monkeypatch: pytest.Monke
 def test_forced_it_goes_from_sight_and_ends_with_its_users(service: Serving) -> None:
     with (service.top / "f").open("wb") as file:
         service.ask("detach", force=True)
-        assert gone(service.top)
+        wait_until_off(service.top)
         file.write(b"late")
     service.wait()
     assert (service.top / "f").read_bytes() == b"late"
@@ -162,7 +154,7 @@ def test_forced_it_goes_from_sight_and_ends_with_its_users(service: Serving) -> 
 def test_killed_it_leaves_a_tree_that_can_be_used(service: Serving) -> None:
     (service.top / "f").write_bytes(b"content")
     service.process.kill()
-    assert gone(service.top)
+    wait_until_off(service.top)
     assert (service.top / "f").read_bytes() == b"content"
     (service.top / "f").write_bytes(b"more")
 
@@ -175,7 +167,7 @@ def test_aborted_it_leaves_no_dead_mount(service: Serving) -> None:
     (service.top / "f").write_bytes(b"content")
     (control / str(os.minor(service.top.stat().st_dev)) / "abort").write_text("1")
     service.wait()
-    assert gone(service.top)
+    wait_until_off(service.top)
     assert (service.top / "f").read_bytes() == b"content"
 
 
@@ -183,7 +175,7 @@ def test_a_signal_takes_it_off(service: Serving) -> None:
     service.process.terminate()
     service.wait()
     assert service.process.returncode == 0
-    assert gone(service.top)
+    wait_until_off(service.top)
 
 
 def test_a_second_one_is_refused(service: Serving, tmp_path: Path) -> None:
@@ -198,7 +190,7 @@ def test_a_second_one_is_refused(service: Serving, tmp_path: Path) -> None:
 def test_after_a_kill_it_can_be_attached_again(service: Serving, tmp_path: Path) -> None:
     (service.top / "f").write_bytes(b"content")
     service.process.kill()
-    assert gone(service.top)
+    wait_until_off(service.top)
     with serving(tmp_path) as again:
         assert again.said == {}
         assert (again.top / "f").read_bytes() == b"content"
@@ -234,7 +226,7 @@ def test_killed_under_load_nobody_hangs(tmp_path: Path) -> None:
             service.process.kill()
             out, err = writer.communicate(timeout=20)
             assert b"ended: " in err
-            assert gone(service.top)
+            wait_until_off(service.top)
             done = int(out.split()[-1])
             following = [b"%d" % number * 1000 for number in (done, done + 50)]
             assert (service.top / f"f{done % 50}").read_bytes() in following

@@ -105,15 +105,15 @@ class Answers:
 
     def _changes(self, after: bytes) -> Reply:
         folders = folders_with_new_names(self._pair)
-        names = [(path + b"/", "names", folder) for path, folder in folders]
+        names = [(path + b"/", "names", folder, False) for path, folder in folders]
         found = sorted([*map_changes(self._pair), *names], key=itemgetter(0))
         behind = (each for each in found if not after or each[0] > after)
         return _page((self._change(*each), text(each[0]), each[0]) for each in behind)
 
-    def _change(self, path: bytes, what: str, serial: Serial | None) -> Reply:
+    def _change(self, path: bytes, what: str, serial: Serial | None, other: bool) -> Reply:
         inode = self._driver.inodes.find(serial or Serial(0))
         is_folder = inode is not None and inode.is_folder
-        return {"path": text(path), "what": what, "folder": is_folder}
+        return {"path": text(path), "what": what, "folder": is_folder, "other": other}
 
     def _maps(self, start: Position) -> Reply:
         return _page(
