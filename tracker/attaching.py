@@ -30,6 +30,7 @@ from .journal_suspects import JournalSuspects
 from .report import Report
 from .saved_maps import SavedSuspects
 from .scan import FOLDER_FLAGS, LiveFolder
+from .scan_state import CLEAN
 from .snapshot import head_commit
 from .status import StatusItem, StatusScan, Suspects
 
@@ -204,6 +205,7 @@ class CatchUp:
             want_regions=True,
             on_touched=self._touched,
             suspects=evidence.about(self._root),
+            trust=CLEAN,  # as a commit: nobody looks at a file again that is not in the maps
             progress=progress,
         )
 

@@ -93,8 +93,8 @@ class StatusScan:
     """One comparison of the tree at `top`, a path or an open folder, with what `head` holds, HEAD's
     commit, or with another stored tree, by its top folder `base`. `items` may be iterated once;
     `report` and `touched` (folders with new times only, each told to `on_touched`) are complete
-    after it. `suspects` may spare reading a changed file whole. `folders` are those that the walk
-    is in when it gives an item, the top first."""
+    after it. `suspects` may spare reading a changed file whole; `trust` is as a walk's. `folders`
+    are those that the walk is in when it gives an item, the top first."""
 
     def __init__(
         self,
@@ -106,6 +106,7 @@ class StatusScan:
         into_new: bool = False,
         on_touched: Callable[[LiveFolder], None] = lambda _folder: None,
         suspects: Suspects = lambda _path, _info, _size: None,
+        trust: int = MAPPED,
         progress: Progress = SILENT,
     ) -> None:
         self._repository = repository
@@ -115,6 +116,7 @@ class StatusScan:
         self._into_new = into_new
         self._on_touched = on_touched
         self._suspects = suspects
+        self._trust = trust
         self._progress = progress
         self._keep: XattrFilter = xattr_filter(repository)
         self._cursors: list[_HeadCursor] = []
@@ -140,7 +142,7 @@ class StatusScan:
                 self.report,
                 keep=self._keep,
                 on_file=lambda _folder, _slot: None,
-                trust=MAPPED,
+                trust=self._trust,
                 enter=lambda folder: folder.path in self._folders,
             )
             for event in walk.events():

@@ -32,9 +32,8 @@ def command(context: Context, directory: str, force: bool, wait: float) -> None:
     """
     from ...tracker import detaching
 
-    place = Path(
-        os.path.normpath(context.start / directory)
-    )  # nothing is looked up: it may be dead
+    # Without a look at it: what is mounted there may be dead.
+    place = Path(os.path.normpath(context.start / directory))
     os.chdir("/")
     top = detaching.mounted_top(place)
     context.start = top
