@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,16 +187,15 @@ def _become(handed: Handed) -> NoReturn:
 
 def start(place: Path, driver: int, log: Path) -> None:
     """Start one in the background. OSError."""
-    settings = json.dumps({"place": os.fspath(place), "driver": driver})
-    with log.open("ab") as said:
-        subprocess.Popen(
-            [sys.executable, "-m", "treering.cli.worker", settings],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            cwd="/",
-            start_new_session=True,
-        )
+    settings = json.dumps({"place": os.fspath(place), "driver": driver, "log": os.fspath(log)})
+    subprocess.Popen(
+        [sys.executable, "-m", "treering.cli.worker", settings],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
 
 
 def main() -> None:
@@ -206,7 +206,12 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
-    Worker(Path(settings["place"]), settings["driver"]).serve()
+    try:
+        Worker(Path(settings["place"]), settings["driver"]).serve()
+    except Exception:
+        # Opened for this alone: a log that is held open keeps its file system from an unmount.
+        with open(settings["log"], "a") as log:
+            traceback.print_exc(file=log)
 
 
 if __name__ == "__main__":

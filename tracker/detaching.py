@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import time
+import select
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from ..store.errors import DriverError, InvalidInput, storage_error
 from .attached import ATTACHED
 from .fuse import mount
 from .fuse.control import SECONDS, ask
 from .fuse.surroundings import mounted_on
-
-POLL: Final = 0.02
 
 
 def mounted_top(place: Path) -> Path:
@@ -47,14 +44,16 @@ def clear_away(top: Path) -> None:
 
 
 def detach(repository: Path, top: Path, *, force: bool, wait: float) -> None:
-    """Ask the driver to end, and wait until it has. Conflict while others use the tree."""
-    folder = repository / "tracker"
-    mark = ATTACHED.read(folder)
+    """Ask the driver to end, and wait until its process has, so that nothing of it keeps the file
+    system below busy. Conflict while others use the tree. Forced, it ends when they do."""
+    mark = ATTACHED.read(repository / "tracker")
     if mark is None:
         raise DriverError(f"{top} is not attached from this repository")
-    ask(Path(mark.socket), "detach", seconds=wait + SECONDS, force=force, wait=wait)
-    ends = time.monotonic() + SECONDS
-    while not (found := ATTACHED.read(folder)) or not found.clean:
-        if force or time.monotonic() > ends:
-            return
-        time.sleep(POLL)
+    socket = Path(mark.socket)
+    process = os.pidfd_open(ask(socket, "status")["pid"])
+    try:
+        ask(socket, "detach", seconds=wait + SECONDS, force=force, wait=wait)
+        if not force:
+            select.select([process], [], [], SECONDS)
+    finally:
+        os.close(process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -96,6 +97,22 @@ def nobody() -> Iterator[NobodyWork]:
         for empty in (folder / "python", folder):
             with suppress(OSError):
                 empty.rmdir()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 file system of 64 MiB, mounted. A test may unmount it."""
+    image, where = tmp_path / "disk.img", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    where.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, where], check=True)
+    try:
+        yield where
+    finally:
+        if where.is_mount():
+            subprocess.run(["umount", where], check=True, timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from attached_trees import (
     told,
     wait_until_off,
 )
-from live_trees import Work, make_home
+from live_trees import Work, finished, make_home
 
 from treering.tracker.fuse.surroundings import mounted_on
 
@@ -219,3 +220,21 @@ def test_after_a_commit_the_maps_are_not_those_of_head(here: Work) -> None:
         assert told(here) == ({}, 0)
         here.write("d/a", "third")
         assert told(here)[0] == {"d/a": "modified"}
+
+
+def test_interrupted_while_it_scans(here: Work) -> None:
+    """It leaves no tree that is half attached. Here it waits for a commit."""
+    with (here.top / ".treering" / "tmp" / "commit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_holder = os.dup(lock.fileno())
+    try:
+        process = here.start("-C", str(here.top), "attach", "--force", cwd=here.home)
+        assert process.stderr is not None
+        assert b"waiting" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        finished(process, 130)
+        wait_until_off(here.top)
+    finally:
+        os.close(lock_holder)
+        take_off(here.top)
+    assert told(here) == ({}, 0)

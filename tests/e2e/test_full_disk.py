@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,23 +20,7 @@ from faulting import (
     inject,
     seed,
 )
-from running import Done, run, succeed, treering
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An ext4 file system of 64 MiB, mounted."""
-    image, where = tmp_path / "disk.img", tmp_path / "disk"
-    with image.open("wb") as file:
-        file.truncate(64 << 20)
-    assert run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], tmp_path).code == 0
-    where.mkdir()
-    done = run(["mount", "-o", "loop", str(image), str(where)], tmp_path)
-    assert done.code == 0, done
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", str(where)], check=True, timeout=60)
+from running import Done, succeed, treering
 
 
 @pytest.fixture
