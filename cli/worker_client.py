@@ -3,14 +3,15 @@ imported, which takes half of their time away.
 
 The command line, the environment, the standard streams and the folder go over; the exit code comes
 back, and signals are passed on. Whatever is not just as it was when the worker was started - user,
-groups, namespace, version, encoding - makes it refuse, and the command is run here as ever. Imports
-little: it comes before everything else.
+powers, limits, namespaces, version, encoding - makes it refuse, and the command is run here as
+ever. Imports little: it comes before everything else.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -30,6 +31,16 @@ ACCEPTED: Final = b"Y"
 PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOST: Final = 1
 SECONDS: Final = 5.0
+POWERS: Final = ("CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:")
+"""Lines of /proc/PID/status."""
+LIMITS: Final = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_NPROC,
+)
 
 
 def likeness() -> dict[str, Any]:
@@ -40,10 +51,23 @@ def likeness() -> dict[str, Any]:
         "prefix": sys.prefix,
         "encoding": sys.getfilesystemencoding() + " " + (sys.stdout.encoding if sys.stdout else ""),
         "ids": [*os.getresuid(), *os.getresgid(), *sorted(os.getgroups())],
+        "powers": [line for line in _status() if line.startswith(POWERS)],
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "limits": [_limit(name) for name in LIMITS],
         "mounts": Path("/proc/self/ns/mnt").stat().st_ino,
         "processes": Path("/proc/self/ns/pid").stat().st_ino,
         "root": [top.st_dev, top.st_ino],
     }
+
+
+def _status() -> list[str]:
+    return Path("/proc/self/status").read_text(errors="replace").splitlines()
+
+
+def _limit(number: int) -> list[int]:
+    """A limit of resources. Of open files only the hard one: the soft one every command raises."""
+    soft, hard = resource.getrlimit(number)
+    return [hard] if number == resource.RLIMIT_NOFILE else [soft, hard]
 
 
 def worker_socket(control: Path) -> Path:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,10 +47,11 @@ def here(work: Work) -> Iterator[Work]:
         yield work
 
 
-def ran_here(work: Work, log: Path, *arguments: str) -> bool:
+def ran_here(work: Work, log: Path, *arguments: str, under: Sequence[str] = ()) -> bool:
     """Whether the command itself opened the repository."""
-    lines = work.traced("%file", "-C", str(work.top), *arguments, log=log)
-    return any(".treering/format" in line for line in lines)
+    how = [*under, "strace", "-f", "-o", str(log), "-e", "trace=%file"]
+    Work(work.home, work.top, how)("-C", str(work.top), *arguments)
+    return ".treering/format" in log.read_text("utf-8", "surrogateescape")
 
 
 def both(work: Work, *arguments: str, cwd: Path | None = None) -> tuple[Done, Done]:
@@ -73,6 +74,15 @@ def both(work: Work, *arguments: str, cwd: Path | None = None) -> tuple[Done, Do
 def test_it_runs_what_it_is_for(here: Work, tmp_path: Path) -> None:
     assert not ran_here(here, tmp_path / "log", "status")
     assert ran_here(here, tmp_path / "log", "log")
+
+
+@pytest.mark.parametrize(
+    "under", [["nice", "-n", "3"], ["prlimit", "--fsize=99999999"], ["setpriv", "--no-new-privs"]]
+)
+def test_who_is_not_as_it_is_runs_by_themselves(
+    here: Work, tmp_path: Path, under: list[str]
+) -> None:
+    assert ran_here(here, tmp_path / "log", "status", under=under)
 
 
 @pytest.mark.parametrize(
