@@ -39,6 +39,7 @@ from .map_status import live_status
 from .metadata import Stat, at, folder_entry, make_entry, read_xattrs, special_entry
 from .report import Report
 from .scan import FOLDER_FLAGS
+from .scope import Relation, Scope
 from .snapshot import xattr_filter
 from .unrestored import Unrestored
 
@@ -116,13 +117,17 @@ class LiveDiff:
 
     def changes(self, paths: Iterable[bytes] = ()) -> list[FileChange]:
         """What differs, or of it what lies at `paths`, in path order."""
-        wanted = list(paths)
+        scope = Scope(paths)
         scan, items = live_status(
             self._repository, self._top, base=self._base, into_new=True, progress=self._progress
         )
         self.report = scan.report
         found = sorted(
-            (path for item in items if _selected(path := item.path.rstrip(b"/"), wanted)),
+            (
+                path
+                for item in items
+                if scope.relation(path := item.path.strip(b"/")) is Relation.INSIDE
+            ),
             key=lambda path: path.split(b"/"),
         )
         try:
@@ -202,10 +207,3 @@ class LiveDiff:
             blocks = number + 1
         builder.add_nulls(block_count(size, block_size) - blocks)
         return builder.finish(), size
-
-
-def _selected(path: bytes, wanted: list[bytes]) -> bool:
-    """Whether `path` is one of those wanted or below one; all are if none are given."""
-    return not wanted or any(
-        not prefix or path == prefix or path.startswith(prefix + b"/") for prefix in wanted
-    )

@@ -13,7 +13,7 @@ from .. import driver_files
 from ..context import Context, common_options, pass_context
 from ..driver_files import DriverFile
 from ..output import path_json, say, say_json
-from ..sizes import count, format_size
+from ..sizes import count, format_seconds, format_size
 
 
 @click.group("driver", no_args_is_help=True)
@@ -50,7 +50,7 @@ def status(context: Context, directory: str) -> None:
         shown = {key: value for key, value in found.items() if key != "top"}
         say_json({**path_json(os.fsencode(top), "top"), **shown})
         return
-    say(f"{top} is attached: process {found['pid']}, up {_duration(found['uptime'])}")
+    say(f"{top} is attached: process {found['pid']}, up {format_seconds(found['uptime'])}")
     dirty = count(found["dirty"], "path")
     say(f"era {found['era']}: {dirty} changed, {format_size(found['dirty_bytes'])} of blocks")
     if found["frozen"]:
@@ -113,14 +113,3 @@ def _say_files(context: Context, what: str, paths: list[Path]) -> None:
             say(f"{what} {path}")
         if not paths:
             say("nothing to delete")
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{count(days, 'day')} {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -34,8 +34,9 @@ def command(context: Context, paths: tuple[str, ...]) -> None:
     from ...store.trees import load_root
     from ...tracker.attached import attachment
     from ...tracker.map_table import block_rows
+    from ...tracker.scope import Relation, Scope
 
-    wanted = context.tree_paths(paths)
+    scope = Scope(context.tree_paths(paths))
     top, repository = context.work_tree(), context.repository
     attached = attachment(repository)
     if attached is None:
@@ -49,7 +50,7 @@ def command(context: Context, paths: tuple[str, ...]) -> None:
         except NotFound:
             context.notice("the root that the maps are relative to is not there")
     rows = block_rows(repository, base, attached.pages("maps", "from"))
-    shown = (row for row in rows if _selected(row.path, wanted))
+    shown = (row for row in rows if scope.relation(row.path) is Relation.INSIDE)
     if context.json:
         say_json({"base": attached.base, "blocks": [_json(row) for row in shown]})
         return
@@ -57,12 +58,6 @@ def command(context: Context, paths: tuple[str, ...]) -> None:
     say(HEADER)
     for row in shown:
         say(_line(row))
-
-
-def _selected(path: bytes, wanted: list[bytes]) -> bool:
-    return not wanted or any(
-        not each or path == each or path.startswith(each + b"/") for each in wanted
-    )
 
 
 def _line(row: BlockRow) -> str:
