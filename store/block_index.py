@@ -37,6 +37,9 @@ AT_ONCE: Final = 1 << 13
 ends, and of a large index random keys change a page each: 32 MiB for so many."""
 SCHEMA: Final = b"1"
 DATA_FILE: Final = "data.mdb"
+LOCK_FILE: Final = "lock.mdb"
+LOCK_SIZE: Final = 1 << 17
+"""Bytes, which are slots for 2,046 readers."""
 
 
 class Location(NamedTuple):
@@ -275,6 +278,8 @@ class BlockIndex:
 def _open(folder: Path, writable: bool, locked: bool, durable: bool) -> lmdb.Environment:
     for size in MAP_SIZES:
         try:
+            if writable and locked:
+                _allocate_locks(folder)
             return lmdb.open(
                 os.fsencode(folder),
                 map_size=size,
@@ -289,9 +294,24 @@ def _open(folder: Path, writable: bool, locked: bool, durable: bool) -> lmdb.Env
             )
         except lmdb.MemoryError:
             continue
-        except OSError as error:  # it makes the folder itself
+        except OSError as error:
             raise storage_error("opening the block index", error) from error
     raise StorageError("block index: no address space left", hint="raise the limit: ulimit -v")
+
+
+def _allocate_locks(folder: Path) -> None:
+    """LMDB maps its table of readers, a file that it makes with holes: a store to one of them kills
+    the process (SIGBUS) when the disk is full. Of one that is there the size stays, by which all
+    processes must go."""
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        info = os.fstat(descriptor)
+        size = info.st_size or LOCK_SIZE
+        if info.st_blocks * 512 < size:
+            os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
 
 
 def _batches(entries: Iterable[FooterEntry]) -> Iterator[list[FooterEntry]]:

@@ -2,7 +2,8 @@
 
 Everything in it mirrors something that is truth elsewhere (packs, history, `marks/`) or saves time
 (the scan state); losing it loses nothing but time. It is therefore in WAL mode with
-synchronous=NORMAL: a power cut may take its last transactions, never its integrity.
+synchronous=NORMAL, where it can be: a power cut may take its last transactions, never its
+integrity.
 
 sqlite-utils creates and migrates the schema and serves reports; it takes 0.2 s and more to import,
 so it is imported only when there is something to migrate. Hot paths use `conn`, the stdlib's
@@ -11,6 +12,7 @@ connection. A catalog belongs to one thread.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from .packfile import PackInfo
 
+SQLITE_PAGE: Final = 4096
+"""Bytes of what SQLite maps at once."""
 HELD_LEVELS: Final = ("none", "nodes", "whole")
 
 
@@ -67,6 +71,15 @@ def sqlite_errors() -> Iterator[None]:
         ) from error
 
 
+def _durability(path: Path) -> dict[str, str]:
+    """How SQLite writes. A write-ahead log needs shared memory in a file, of which it allocates the
+    last byte of each page: where blocks are smaller than pages the rest is holes, and a store to
+    one of them kills the process (SIGBUS) when the disk is full."""
+    if os.statvfs(path.parent).f_bsize >= SQLITE_PAGE:
+        return {"journal_mode": "wal", "synchronous": "normal"}
+    return {"journal_mode": "truncate", "synchronous": "full"}
+
+
 class Catalog:
     """The open catalog at `path`, made or migrated if need be (`writable=False` does neither)."""
 
@@ -76,8 +89,8 @@ class Catalog:
             self.conn = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
             if writable:
                 path.chmod(0o600)
-                self.conn.execute("pragma journal_mode=wal")
-                self.conn.execute("pragma synchronous=normal")
+                for name, value in _durability(path).items():
+                    self.conn.execute(f"pragma {name}={value}")
             self._migrate(writable)
 
     def _migrate(self, writable: bool) -> None:

@@ -100,12 +100,14 @@ def nobody() -> Iterator[NobodyWork]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """An ext4 file system of 64 MiB, mounted. A test may unmount it."""
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """An ext4 file system of 64 MiB, mounted, with blocks of 1 KiB, as is usual for so small a one,
+    or as many bytes as the parameter says. A test may unmount it."""
+    block_size = getattr(request, "param", 1024)
     image, where = tmp_path / "disk.img", tmp_path / "disk"
     with image.open("wb") as file:
         file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", str(block_size), image], check=True)
     where.mkdir()
     subprocess.run(["mount", "-o", "loop", image, where], check=True)
     try:

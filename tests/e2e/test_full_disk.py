@@ -86,6 +86,8 @@ def test_what_a_killed_commit_left_does_not_keep_a_disk_full(
 # -- random passes -------------------------------------------------------------------------------
 
 PASSES = [*range(1), *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 10))]
+BLOCK_SIZES = [1024, 4096]
+"""Of the disk: below SQLite's and the kernel's pages, and as large."""
 
 
 class Session:
@@ -142,6 +144,7 @@ class Session:
         return False
 
 
+@pytest.mark.parametrize("small_disk", BLOCK_SIZES, indirect=True)
 @pytest.mark.parametrize("number", PASSES)
 def test_a_session_until_the_disk_is_full_and_beyond(
     small_disk: Path, tmp_path: Path, number: int
