@@ -13,9 +13,10 @@ OWN_DRIVER: Final = "fuse.treering"
 UNKNOWN: Final = "unknown"
 
 
-def filesystem_type(path: Path) -> str:
-    """The type of the file system that holds `path`, as mount(8) names it."""
-    device = path.stat().st_dev
+def filesystem_type(path: Path | int) -> str:
+    """The type of the file system that holds `path`, or what is open as this descriptor, as
+    mount(8) names it."""
+    device = os.stat(path).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     fallback = UNKNOWN
     try:
@@ -27,13 +28,13 @@ def filesystem_type(path: Path) -> str:
         columns = fields.split(" ")
         if columns[2] == wanted:
             return rest.split(" ")[0]
-        if rest.startswith("btrfs ") and _below(path, columns[4]):
+        if rest.startswith("btrfs ") and _full(path).is_relative_to(columns[4]):
             fallback = "btrfs"  # its subvolumes have device numbers of their own
     return fallback
 
 
-def _below(path: Path, mount_point: str) -> bool:
-    return path.resolve().is_relative_to(mount_point)
+def _full(path: Path | int) -> Path:
+    return Path(f"/proc/self/fd/{path}" if isinstance(path, int) else path).resolve()
 
 
 def is_network(kind: str) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from ..store.errors import Corrupt, DriverError
 from ..store.repository import Repository
 from ..store.state_file import StateFile
+from .block_map import FileChange
 from .fuse.control import Reply, ask
 
 
@@ -45,15 +46,34 @@ class Attachment:
         base: str | None = self.status["base"]
         return base
 
+    def backing(self) -> int:
+        """The tree's top folder below the mount, opened for us, once the kernel has handed the
+        driver what was stored through mappings. DriverError."""
+        reply = ask(self.socket, "backing")
+        descriptor: int = reply["descriptor"]
+        return descriptor
+
+    def file_change(self, serial: int) -> FileChange:
+        """What the maps have of one file."""
+        change = FileChange()
+        for reply in self._replies("blocks", "from", serial=serial):
+            change.smallest = reply["smallest"]
+            for row in reply["rows"]:
+                change.blocks.add_range(row["first"], row["first"] + row["count"])
+        return change
+
     def pages(self, what: str, key: str) -> Iterator[Reply]:
         """The rows of an answer that comes by pages; `key` is the word that asks for the next."""
-        more: dict[str, Any] = {}
+        for reply in self._replies(what, key):
+            yield from reply["rows"]
+
+    def _replies(self, what: str, key: str, **more: Any) -> Iterator[Reply]:
         while True:
             reply = ask(self.socket, what, **more)
-            yield from reply["rows"]
+            yield reply
             if reply["next"] is None:
                 return
-            more = {key: reply["next"]}
+            more[key] = reply["next"]
 
 
 def attachment(repository: Repository) -> Attachment | None:

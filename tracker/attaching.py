@@ -27,12 +27,13 @@ from .fuse.found_changes import Row, Step
 from .fuse.mount import KIND
 from .fuse.surroundings import Outsider, mount_points_below, mounted_on, outsiders
 from .journal_suspects import JournalSuspects
+from .live_file import Suspects
 from .report import Report
 from .saved_maps import SavedSuspects
 from .scan import FOLDER_FLAGS, LiveFolder
 from .scan_state import CLEAN
 from .snapshot import head_commit
-from .status import StatusItem, StatusScan, Suspects
+from .status import StatusItem, StatusScan
 
 AT_ONCE: Final = 500
 """Rows in a message to the driver."""
@@ -180,14 +181,14 @@ class CaughtUp:
 
 
 class CatchUp:
-    """The scan of the backing folder, open as `backing`, and what it tells the driver. `outsiders`:
-    somebody may write past the driver, so the maps are never complete. The commit lock is held."""
+    """The scan of the tree at `top`, and what it tells the driver. `outsiders`: somebody may write
+    past the driver, so the maps are never complete. The commit lock is held."""
 
     def __init__(
         self,
         repository: Repository,
+        top: Path,
         attachment: Attachment,
-        backing: int,
         evidence: Evidence,
         progress: Progress,
         *,
@@ -201,7 +202,7 @@ class CatchUp:
         self._rows: list[Row] = []
         self._scan = StatusScan(
             repository,
-            backing,
+            top,
             want_regions=True,
             on_touched=self._touched,
             suspects=evidence.about(self._root),
@@ -264,8 +265,8 @@ def open_backing(top: Path) -> int:
 
 def catch_up(
     repository: Repository,
+    top: Path,
     attachment: Attachment,
-    backing: int,
     evidence: Evidence,
     progress: Progress = SILENT,
     *,
@@ -273,5 +274,5 @@ def catch_up(
 ) -> CaughtUp:
     """Scan the tree of a driver that was just mounted, and tell it what differs from HEAD."""
     with repository.lock("commit", "a commit"):
-        scan = CatchUp(repository, attachment, backing, evidence, progress, outsiders=outsiders)
+        scan = CatchUp(repository, top, attachment, evidence, progress, outsiders=outsiders)
         return scan.run()

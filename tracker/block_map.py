@@ -46,6 +46,17 @@ class FileChange:
         if other.smallest is not None:
             self.reach(other.smallest)
 
+    def differing(self, block_size: int, base_size: int, size: int) -> BitMap64:
+        """The blocks of the file, `size` bytes long now and `base_size` in the base root, that
+        differ from the base, or may. One beyond the base's last that is not among them is a
+        hole."""
+        blocks = self.blocks.copy()
+        in_base, now = -(-base_size // block_size), -(-size // block_size)
+        if self.smallest is not None and self.smallest < base_size:
+            blocks.add_range(self.smallest // block_size, in_base)
+        blocks.remove_range(now, 1 << 63)
+        return blocks
+
 
 @dataclass(eq=False)
 class BlockMap:
@@ -113,19 +124,9 @@ class BlockMap:
     # -- asking ----------------------------------------------------------------------------------
 
     def changed_blocks(self, serial: Serial, base_size: int, size: int) -> BitMap64:
-        """The blocks of a file of `size` bytes now, `base_size` in the base root, that differ from
-        the base, or may. A block beyond the base's last that is not among them is a hole."""
+        """As `FileChange.differing`."""
         change = self.files.get(serial)
-        if change is None:
-            return BitMap64()
-        blocks = change.blocks.copy()
-        if change.smallest is not None and change.smallest < base_size:
-            blocks.add_range(change.smallest // self.block_size, self._count(base_size))
-        blocks.remove_range(self._count(size), 1 << 63)
-        return blocks
-
-    def _count(self, size: int) -> int:
-        return -(-size // self.block_size)
+        return change.differing(self.block_size, base_size, size) if change else BitMap64()
 
     def changed(self) -> set[Serial]:
         """All objects that something is marked of."""

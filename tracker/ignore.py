@@ -8,6 +8,7 @@ one folder and all above it; immutable, so a walk passes it down.
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from ..store.errors import InvalidInput
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 FILE_NAME: Final = b".treeringignore"
+MAX_RULES: Final = 1 << 20
 
 
 class IgnoreRules:
@@ -53,3 +55,15 @@ class IgnoreRules:
 
 
 NO_RULES: Final = IgnoreRules()
+
+
+def read_rules(folder: int) -> bytes:
+    """The text of an open folder's own rules; empty where what has their name is no file. OSError:
+    FileNotFoundError where nothing has it."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(FILE_NAME, flags, dir_fd=folder)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, MAX_RULES) if is_file else b""
+    finally:
+        os.close(descriptor)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec.structs import replace
 
 from ..store import content, directories
-from ..store.content import block_count
+from ..store.content import NodeSource, block_count
 from ..store.ids import NULL, block_id
 from ..store.nodes import Entry, EntryKind
 from ..store.repository import Repository
@@ -56,6 +56,19 @@ class Rows:
         place = last[2].get(name)
         return None if place is None else (last[1], place)
 
+    def recorded(
+        self, source: NodeSource, folder: int, name: bytes, info: os.stat_result, trust: int
+    ) -> Entry | None:
+        """What the state says that a live name of an open folder is, if it has that very stat, and
+        the doubt is not above `trust`."""
+        found = self.find(os.fstat(folder).st_ino, name)
+        if found is None:
+            return None
+        part, place = found
+        if part.signature(place) != file_signature(info) or part.flag(place) > trust:
+            return None
+        return directories.load_leaf(source, part.leaf).entries[place]
+
 
 class Known:
     """Used by one thread; `pool` hashes."""
@@ -68,20 +81,14 @@ class Known:
         self._rows = Rows(state)
         self._pool = pool
 
-    def _find(self, folder: int, name: bytes) -> tuple[Part, int] | None:
-        return self._rows.find(os.fstat(folder).st_ino, name)
-
     def is_as(self, folder: int, path: bytes, info: os.stat_result, entry: Entry) -> bool:
         """Whether the live name, no folder, is as `entry` says. OSError."""
         name = path.rpartition(b"/")[2]
         if KINDS.get(stat.S_IFMT(info.st_mode)) != entry.kind:
             return False
-        found = self._find(folder, name)
-        if found is not None:
-            part, place = found
-            if part.signature(place) == file_signature(info) and part.flag(place) <= MAPPED:
-                stored = directories.load_leaf(self._source, part.leaf).entries[place]
-                return is_alike(stored, entry)
+        stored = self._rows.recorded(self._source, folder, name, info, MAPPED)
+        if stored is not None:
+            return is_alike(stored, entry)
         return self._rest_fits(folder, name, path, info, entry) and self._data_fits(
             folder, name, entry
         )
@@ -121,7 +128,7 @@ class Known:
     def stores_came_late(self, folder: int, name: bytes, old: Entry, new: Entry) -> bool:
         """Whether a file of which the state is sure but for stores through a mapping, which move no
         time, has other blocks than `old` where `new` would be written."""
-        found = self._find(folder, name)
+        found = self._rows.find(os.fstat(folder).st_ino, name)
         if found is None or found[0].flag(found[1]) != MAPPED or not (old.is_file and new.is_file):
             return False
         size = self._block_size

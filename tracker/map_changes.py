@@ -1,9 +1,9 @@
 """What differs from the last commit, by what the maps say: the paths of `status`, without a look at
 any file.
 
-A map may say too much: a file that was written with what it held is called modified here. A new
-folder is one line, and so is a folder that another one has taken the place of. What lies in a
-folder that was only moved is as it was.
+A map may say too much: a file that was written with what it held is called modified here, which
+`map_status` looks at again. A new folder is one line, and so is a folder that another one has taken
+the place of. What lies in a folder that was only moved is as it was.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from enum import Enum
 from pyroaring import BitMap64
 
 from ..store.errors import LockHeld
-from .block_map import TOP, BlockMap, Entered, Home, Serial
+from .block_map import TOP, BlockMap, Entered, FileChange, Home, Serial
 from .name_table import NameTable
 
 
@@ -258,6 +258,16 @@ class MapPair:
             found.base = self.frozen.base
             found.merge(self.frozen)
         found.merge(self.active)
+        return found
+
+    def file_change(self, serial: Serial) -> FileChange:
+        """What changed of one file since the last committed root, frozen or not; a copy."""
+        found = FileChange()
+        with self.lock:
+            for changes in (self.frozen, self.active):
+                change = changes.files.get(serial) if changes is not None else None
+                if change is not None:
+                    found.merge(change)
         return found
 
     def status(self, serial: Serial, block: int) -> BlockStatus:

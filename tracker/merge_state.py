@@ -16,8 +16,8 @@ from ..store.nodes import Entry
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.state_file import StateFile
+from .folder_chain import folders_below
 
-FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NAMED: Final = 5
 """So many paths are spelled out in a message."""
 
@@ -118,22 +118,15 @@ def unsettled(merging: Merging, top: Path) -> list[Clash]:
 
 
 def _is_there(top: Path, clash: Clash) -> bool:
-    """Looks folder by folder: a whole path may be longer than the kernel takes."""
     path = clash.path if clash.beside is None else clash.beside
-    *folders, name = path.split(b"/")
-    above = os.open(top, FOLDER_FLAGS)
+    folder, _, name = path.rpartition(b"/")
     try:
-        for folder in folders:
-            below = os.open(folder, FOLDER_FLAGS, dir_fd=above)
-            os.close(above)
-            above = below
-        os.stat(name or b".", dir_fd=above, follow_symlinks=False)
+        with folders_below(top) as chain:
+            os.stat(name or b".", dir_fd=chain.reach(folder), follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
-    finally:
-        os.close(above)
     return True
 
 

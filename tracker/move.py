@@ -29,8 +29,10 @@ from ..store.progress import SILENT, Progress
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from . import restore_log
+from .folder_chain import FolderChain
 from .known import Known, own_metadata
 from .links import group_path
+from .live_top import scan_state
 from .metadata import read_xattrs
 from .move_check import Findings, check
 from .move_state import FolderState
@@ -39,7 +41,7 @@ from .restore_entries import EntryRestorer, Frame, signature_of
 from .restore_log import Move
 from .restore_plan import Options, Result
 from .scan import FOLDER_FLAGS
-from .scan_state import MAPPED, UNKNOWN, ScanState
+from .scan_state import MAPPED, UNKNOWN
 from .side_by_side import Met, Pair, is_folder, side_by_side
 from .touched import Touched
 from .unrestored import Unrestored
@@ -64,7 +66,7 @@ def begin(
     StorageError when something could not be done, and the log stays."""
     descriptor = _open(top)
     try:
-        state = ScanState(repository.catalog, top)
+        state = scan_state(repository, top)
         old, new = _top_of(repository, move.base), _top_of(repository, move.target)
         assert new is not None
         progress.begin("comparing")
@@ -152,7 +154,7 @@ class _Mover:
         self._move = move
         self._found = found
         self._progress = progress
-        self._state = ScanState(repository.catalog, top)
+        self._state = scan_state(repository, top)
         self._entries = EntryRestorer(
             repository,
             top,
@@ -165,7 +167,7 @@ class _Mover:
         )
         self.result = self._entries.result
         self._folders: dict[Pair, tuple[Frame, FolderState]] = {}
-        self._touched = Touched(top)
+        self._touched = Touched(repository, top)
         """Every name that differs and the folders of them all: also what a run before this one,
         which was interrupted, has written and did not make durable."""
 
@@ -299,18 +301,12 @@ class _Mover:
     def _seed(self, group: bytes, new: Entry) -> None:
         """A new name of a file whose first name does not differ is linked to it, if that is as the
         tree has it; else it becomes a file of its own, with what it should hold."""
-        *folders, name = group.split(b"/")
-        opened = [os.dup(self._descriptor)]
-        try:
-            with suppress(OSError):
-                for folder in folders:
-                    opened.append(os.open(folder, FOLDER_FLAGS, dir_fd=opened[-1]))
-                info = os.stat(name, dir_fd=opened[-1], follow_symlinks=False)
-                if self._is_as(opened[-1], group, info, new):
-                    self._entries.seed_group(group, info.st_ino)
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
+        parent, _, name = group.rpartition(b"/")
+        with FolderChain(self._descriptor) as chain, suppress(OSError):
+            folder = chain.reach(parent)
+            info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if self._is_as(folder, group, info, new):
+                self._entries.seed_group(group, info.st_ino)
 
     def _is_as(self, folder: int, path: bytes, info: os.stat_result, entry: Entry) -> bool:
         """Read where the state does not tell: a deleted name has moved the file's ctime."""

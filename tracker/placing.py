@@ -16,9 +16,10 @@ from typing import Final
 
 from ..store.durable import pwrite_all
 from ..store.nodes import Entry, EntryKind
-from .ignore import FILE_NAME, NO_RULES, IgnoreRules
+from .folder_chain import folders_below
+from .ignore import NO_RULES, IgnoreRules, read_rules
 from .metadata import NO_XATTRS, XattrFilter, at, read_xattrs
-from .scan import FOLDER_FLAGS, MAX_RULES, RESERVED
+from .scan import FOLDER_FLAGS, RESERVED
 from .scan_state import file_signature
 from .unrestored import Note
 
@@ -44,17 +45,13 @@ def punch(descriptor: int, offset: int, length: int) -> None:
     pwrite_all(descriptor, bytes(length), offset)
 
 
-def sync_file_system(path: Path) -> None:
-    """Make everything written to the file system of `path` durable: one call for any number of
-    files."""
-    descriptor = os.open(path, FOLDER_FLAGS)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.syncfs(descriptor):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(descriptor)
+def sync_file_system(descriptor: int) -> None:
+    """Make everything written to the file system of an open folder durable: one call for any number
+    of files. OSError where the disk refuses."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def make_special(folder: int, entry: Entry) -> None:
@@ -161,14 +158,10 @@ def open_own_folder(parent: int, name: bytes) -> int:
 def rules_in(rules: IgnoreRules, descriptor: int, path: bytes) -> IgnoreRules:
     """The rules in an open folder (empty path, or ending in a slash): those above and its own."""
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        opened = os.open(FILE_NAME, flags, dir_fd=descriptor)
+        text = read_rules(descriptor)
     except OSError:
         return rules
-    try:
-        return rules.below(path, os.read(opened, MAX_RULES))
-    finally:
-        os.close(opened)
+    return rules.below(path, text) if text else rules
 
 
 def is_foreign(folder: int, name: bytes, info: os.stat_result, device: int) -> bool:
@@ -185,21 +178,15 @@ def is_foreign(folder: int, name: bytes, info: os.stat_result, device: int) -> b
 def make_link(top: Path, first: bytes, folder: int, name: bytes) -> tuple[bytes, bool]:
     """Make `name` a hard link to the path `first` below `top`, if it is none yet: its signature,
     and whether it was made."""
-    above = os.open(top, FOLDER_FLAGS)
-    try:
-        *components, last = first.split(b"/")
-        for component in components:
-            below = os.open(component, FOLDER_FLAGS, dir_fd=above)
-            os.close(above)
-            above = below
+    parent, _, last = first.rpartition(b"/")
+    with folders_below(top) as chain:
+        above = chain.reach(parent)
         goal = os.stat(last, dir_fd=above, follow_symlinks=False)
         made = not _is_inode(folder, name, goal.st_ino)
         if made:
             remove(folder, name)
             os.link(last, name, src_dir_fd=above, dst_dir_fd=folder, follow_symlinks=False)
-        return file_signature(os.stat(name, dir_fd=folder, follow_symlinks=False)), made
-    finally:
-        os.close(above)
+    return file_signature(os.stat(name, dir_fd=folder, follow_symlinks=False)), made
 
 
 def _is_inode(folder: int, name: bytes, inode: int) -> bool:

@@ -21,9 +21,8 @@ from ..store.repository import Repository
 from ..store.trees import Tree, load_root
 from . import restore_log
 from .checkout import Restorer
-from .placing import sync_file_system
+from .live_top import scan_state, sync_tree
 from .restore_plan import Action, Options, Result
-from .scan_state import ScanState
 from .scope import Scope
 from .snapshot import top_entry
 from .status import StatusItem, StatusScan
@@ -66,7 +65,7 @@ def restore_in_place(
         if not options.dry_run:
             # The log may go only when what was overwritten in place is durable: a power cut would
             # leave old bytes under the new times, and nothing to tell.
-            sync_file_system(top)
+            sync_tree(repository, top)
             _end_log(repository, log, result)
         return result
 
@@ -101,7 +100,7 @@ def _restorer(
         wanted,
         top,
         options,
-        state=ScanState(repository.catalog, top),
+        state=scan_state(repository, top),
         unrestored=Unrestored(repository),
         progress=progress,
         on_action=on_action,

@@ -107,6 +107,4 @@ class SavedSuspects:
         change = FileChange(smallest=None if file.smallest < 0 else file.smallest)
         for first, count in file.runs:
             change.blocks.add_range(first, first + count)
-        serial = Serial(0)
-        changes = BlockMap(self._block_size, files={serial: change})
-        return changes.changed_blocks(serial, base_size, info.st_size)
+        return change.differing(self._block_size, base_size, info.st_size)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .ignore import FILE_NAME, NO_RULES, IgnoreRules
+from .ignore import FILE_NAME, NO_RULES, IgnoreRules, read_rules
 from .metadata import KINDS, XattrFilter, Xattrs, read_xattrs
 from .report import Report
 from .scan_state import CLEAN, SIGNATURE, Part, Row, ScanState, file_signature, parts_of
@@ -32,7 +32,6 @@ GROUP: Final = 1024
 FOLDER_FLAGS: Final = (
     os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 )
-MAX_RULES: Final = 1 << 20
 ENCODING: Final = sys.getfilesystemencoding()
 """With surrogateescape this is `os.fsencode`, which takes five times as long."""
 
@@ -240,20 +239,10 @@ class Walk:
 
     def _read_rules(self, folder: LiveFolder) -> bytes:
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(FILE_NAME, flags, dir_fd=folder.descriptor)
+            return read_rules(folder.descriptor)
         except OSError as error:
             self._report.failed(folder.path + FILE_NAME, "read the ignore rules", error)
             return b""
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return b""
-            return os.read(descriptor, MAX_RULES)
-        except OSError as error:
-            self._report.failed(folder.path + FILE_NAME, "read the ignore rules", error)
-            return b""
-        finally:
-            os.close(descriptor)
 
     def _folder_events(self, folder: LiveFolder, names: list[bytes]) -> Iterator[Event | _Descend]:
         """What happens in a folder. Of the names, those that were handed on are let go."""

@@ -30,11 +30,11 @@ from . import merge_state, restore_log
 from .build import Context, Totals, TreeBuilder
 from .changes import count_changes
 from .links import LinkTable
+from .live_top import live_top
 from .merge_state import Merging
 from .metadata import XattrFilter
 from .reading import MAX_THREADS, FileReader, ReaderOptions
 from .report import Report
-from .scan import FOLDER_FLAGS
 from .scan_state import ScanState, granularity
 from .scope import EVERYTHING, Scope
 from .unrestored import Unrestored
@@ -257,11 +257,7 @@ class _Build:
         repository = self._repository
         links = LinkTable(repository.catalog)
         notes = Unrestored(repository)
-        try:
-            descriptor = os.open(self._top, FOLDER_FLAGS)
-        except OSError as error:
-            raise storage_error(f"opening {self._top}", error) from error
-        try:
+        with live_top(repository, self._top) as descriptor:
             _check_scope(repository, descriptor, self._scope, self._base)
             for number in range(1, MAX_PASSES + 1):
                 self._progress.begin("reading" if number == 1 else "linking")
@@ -272,8 +268,6 @@ class _Build:
                 self._writer.flush()
                 self.save_state()
             return entry
-        finally:
-            os.close(descriptor)
 
     def save_state(self) -> None:
         """Remember what the files looked like; after what was stored of them is durable."""
@@ -281,7 +275,7 @@ class _Build:
 
     def _pass(self, descriptor: int, links: LinkTable, notes: Unrestored, *, first: bool) -> Entry:
         repository = self._repository
-        state = ScanState(repository.catalog, self._top)
+        state = ScanState(repository.catalog, descriptor)
         state.begin()
         links.begin()
         self.report = Report()
@@ -302,7 +296,7 @@ class _Build:
             self.report,
             xattr_filter(repository),
             self._base,
-            granularity(filesystem_type(self._top)),
+            granularity(filesystem_type(descriptor)),
             self._scope,
             self._progress,
         )

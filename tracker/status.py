@@ -11,34 +11,26 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pyroaring import BitMap64
-
 from ..store import directories
 from ..store.content import NodeSource
-from ..store.errors import storage_error
-from ..store.nodes import Child, Entry, EntryKind
+from ..store.nodes import Child, Entry
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
-from .block_reader import OPEN_FLAGS
-from .changes import Region, changed_regions, regions
-from .compare import live_differences, suspect_differences
-from .metadata import KINDS, XattrFilter, at, folder_entry, read_xattrs
+from .changes import Region, changed_regions
+from .live_file import LiveFiles, Suspects
+from .live_top import live_top
+from .metadata import XattrFilter, folder_entry
 from .placing import is_foreign
 from .report import Report
-from .scan import FOLDER_FLAGS, Closed, Filled, Group, LiveFolder, Opened, Slot, Walk
+from .scan import Closed, Filled, Group, LiveFolder, Opened, Slot, Walk
 from .scan_state import MAPPED, ScanState
 from .snapshot import head_commit, top_entry, xattr_filter
 from .unrestored import Unrestored
 
 What = Literal["new", "modified", "deleted"]
-Suspects = Callable[[bytes, os.stat_result, int], BitMap64 | None]
-"""Of a file, by path and stat, whose size in the base is so many bytes: the blocks that may differ
-from the base, or None if any may."""
 
 
 class StatusItem(NamedTuple):
@@ -90,16 +82,16 @@ class _HeadCursor:
 
 
 class StatusScan:
-    """One comparison of the tree at `top`, a path or an open folder, with what `head` holds, HEAD's
-    commit, or with another stored tree, by its top folder `base`. `items` may be iterated once;
-    `report` and `touched` (folders with new times only, each told to `on_touched`) are complete
-    after it. `suspects` may spare reading a changed file whole; `trust` is as a walk's. `folders`
+    """One comparison of the repository's tree at `top` with what `head` holds, HEAD's commit, or
+    with another stored tree, by its top folder `base`. `items` may be iterated once; `report` and
+    `touched` (folders with new times only, each told to `on_touched`) are complete after it.
+    `suspects` may spare reading a changed file whole; `trust` is as a walk's. `folders`
     are those that the walk is in when it gives an item, the top first."""
 
     def __init__(
         self,
         repository: Repository,
-        top: Path | int,
+        top: Path,
         *,
         base: Entry | None = None,
         want_regions: bool = False,
@@ -115,7 +107,7 @@ class StatusScan:
         self._want_regions = want_regions
         self._into_new = into_new
         self._on_touched = on_touched
-        self._suspects = suspects
+        self._files = LiveFiles(repository, suspects, want_regions=want_regions)
         self._trust = trust
         self._progress = progress
         self._keep: XattrFilter = xattr_filter(repository)
@@ -129,16 +121,14 @@ class StatusScan:
         self.folders: list[LiveFolder] = []
 
     def items(self) -> Iterator[StatusItem]:
-        try:
-            given = self._top
-            top = os.dup(given) if isinstance(given, int) else os.open(given, FOLDER_FLAGS)
-        except OSError as error:
-            raise storage_error(f"opening {self._top}", error) from error
-        self._pool = ThreadPoolExecutor(self._repository.threads, thread_name_prefix="compare")
+        with live_top(self._repository, self._top) as top, self._files:
+            yield from self._items(top)
+
+    def _items(self, top: int) -> Iterator[StatusItem]:
         try:
             walk = Walk(
                 top,
-                ScanState(self._repository.catalog, self._top),
+                ScanState(self._repository.catalog, top),
                 self.report,
                 keep=self._keep,
                 on_file=lambda _folder, _slot: None,
@@ -158,8 +148,6 @@ class StatusScan:
         finally:
             for folder in self.folders:
                 folder.close()
-            self._pool.shutdown(cancel_futures=True)
-            os.close(top)
 
     # -- folders ---------------------------------------------------------------------------------
 
@@ -231,12 +219,8 @@ class StatusScan:
                 found = self._stored_regions(path, old, stored)
                 yield _modified(path, slot.info, old, found)
         else:
-            try:
-                yield from self._live_file(folder, slot, old)
-            except FileNotFoundError:
-                yield StatusItem("deleted", path, False)
-            except OSError as error:
-                self.report.failed(path, "read", error)
+            there = folder.descriptor, path, slot.info
+            yield from live_difference(self._files, self.report, *there, old)
 
     def _stored_regions(self, path: bytes, old: Entry, new: Entry) -> tuple[Region, ...]:
         if not self._want_regions or not new.is_file:
@@ -244,70 +228,21 @@ class StatusScan:
         size = self._repository.block_size
         return tuple(changed_regions(self._source, path, old, new, size))
 
-    def _live_file(self, folder: LiveFolder, slot: Slot, old: Entry) -> Iterator[StatusItem]:
-        """A file whose stat is not the one that is known."""
-        path = folder.path + slot.name
-        info = slot.info
-        assert info is not None
-        if KINDS.get(stat.S_IFMT(info.st_mode)) != old.kind:
-            yield _modified(path, info, old)
-            return
-        differs = self._stat_differs(info, old)
-        if old.is_file and (self._want_regions or not differs):
-            found = self._live_regions(folder.descriptor, slot.name, path, old)
-            if differs or found:
-                yield _modified(path, info, old, found if self._want_regions else ())
-                return
-        if not differs:
-            differs = self._rest_differs(folder.descriptor, slot.name, old)
-        if differs:
-            yield _modified(path, info, old)
 
-    def _stat_differs(self, info: os.stat_result, old: Entry) -> bool:
-        live = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns)
-        if live != (old.mode, old.uid, old.gid, old.mtime_ns):
-            return True
-        return old.is_file and info.st_size != old.size
-
-    def _rest_differs(self, folder: int, name: bytes, old: Entry) -> bool:
-        if old.kind == EntryKind.SYMLINK and os.readlink(name, dir_fd=folder) != old.more.target:
-            return True
-        return read_xattrs(at(folder, name), self._keep) != old.more.xattrs
-
-    def _live_regions(
-        self, folder: int, name: bytes, path: bytes, old: Entry
-    ) -> tuple[Region, ...]:
-        """The regions in which a live file differs; only the first unless regions were asked."""
-        size = self._repository.block_size
-        descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
-        try:
-            info = os.fstat(descriptor)
-            suspects = self._suspects(path, info, old.size)
-            if suspects is None:
-                found = live_regions(self._source, old, descriptor, path, size, self._pool)
-            else:
-                numbers = suspect_differences(
-                    self._source, old, descriptor, info.st_size, size, suspects
-                )
-                found = regions(path, numbers, info.st_size, size)
-            return tuple(found if self._want_regions else islice(found, 1))
-        finally:
-            os.close(descriptor)
-
-
-def live_regions(
-    source: NodeSource,
-    old: Entry,
-    descriptor: int,
-    path: bytes,
-    block_size: int,
-    pool: ThreadPoolExecutor,
-) -> Iterator[Region]:
-    """The regions in which an open file differs from a stored one. It is read whole."""
-    length = os.fstat(descriptor).st_size
-    found = live_differences(source, old, descriptor, length, block_size, pool)
-    numbers = (number for number, _, _ in found if number * block_size < length)
-    return regions(path, numbers, length, block_size)
+def live_difference(
+    files: LiveFiles, report: Report, folder: int, path: bytes, info: os.stat_result, old: Entry
+) -> Iterator[StatusItem]:
+    """What there is to say of a live name in an open folder that has an entry, `old`, and is no
+    folder itself; what could not be read is told to the report."""
+    try:
+        found = files.difference(folder, path, info, old)
+    except FileNotFoundError:
+        yield StatusItem("deleted", path, False)
+    except OSError as error:
+        report.failed(path, "read", error)
+    else:
+        if found is not None:
+            yield _modified(path, info, old, found)
 
 
 def _modified(

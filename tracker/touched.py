@@ -12,7 +12,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from .placing import sync_file_system
+from ..store.repository import Repository
+from .live_top import sync_tree
 from .scan import FOLDER_FLAGS
 
 FEW: Final = 16
@@ -20,9 +21,11 @@ FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 
 
 class Touched:
-    """Paths below `top` of files that were written, and of folders whose names or metadata were."""
+    """Paths below `top`, the repository's tree, of files that were written, and of folders whose
+    names or metadata were."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, repository: Repository, top: Path) -> None:
+        self._repository = repository
         self._top = top
         self._paths: set[bytes] = set()
         self._many = False
@@ -40,7 +43,7 @@ class Touched:
     def sync(self) -> None:
         """Make all of it durable. OSError where the disk refuses."""
         if self._many or not self._sync_each():
-            sync_file_system(self._top)
+            sync_tree(self._repository, self._top)
 
     def _sync_each(self) -> bool:
         """False where one is not to be opened, or is not what it was."""

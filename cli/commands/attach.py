@@ -65,7 +65,7 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
         process = attaching.start(plan)
         try:
             context.use(repository, top)
-            found = _catch_up(context, backing, evidence, outsiders=bool(strangers))
+            found = _catch_up(context, top, evidence, outsiders=bool(strangers))
         except BaseException:
             process.terminate()  # it takes the mount off
             raise
@@ -79,7 +79,7 @@ def command(context: Context, directory: str, foreground: bool, force: bool, jou
         _wait(process)
 
 
-def _catch_up(context: Context, backing: int, evidence: Evidence, *, outsiders: bool) -> CaughtUp:
+def _catch_up(context: Context, top: Path, evidence: Evidence, *, outsiders: bool) -> CaughtUp:
     from ...tracker import attaching
     from ...tracker.attached import attachment
     from .. import worker
@@ -91,7 +91,7 @@ def _catch_up(context: Context, backing: int, evidence: Evidence, *, outsiders: 
     with context.progress() as progress:
         progress.begin("scanning")
         found = attaching.catch_up(
-            context.repository, there, backing, evidence, progress, outsiders=outsiders
+            context.repository, top, there, evidence, progress, outsiders=outsiders
         )
     worker.start(worker_socket(there.socket), there.status["pid"], log)
     return found

@@ -117,3 +117,17 @@ def test_reserved_names_below_the_top(work: Work) -> None:
     done = work("commit", "-m", "m", code=3)
     assert "d/.TREERING: left out: the name is reserved" in done.err
     assert set(work.ls()) == {"d"}
+
+
+def test_a_folder_with_the_name_of_the_rules(work: Work) -> None:
+    """It has none; what is in it is part of the tree, and moves with it."""
+    work.write("d/.treeringignore/f", "f")
+    work.write("d/a", "a")
+    work.commit("first")
+    work.write("d/.treeringignore/f", "changed")
+    work.write("d/b", "b")
+    work.commit("second")
+    work("switch", "--detach", "HEAD~1")
+    assert work.changes() == {}
+    work("restore", "--source", "main", "--delete")
+    assert (work.top / "d" / ".treeringignore" / "f").read_bytes() == b"changed"

@@ -71,6 +71,57 @@ def test_what_changes_on_the_mount_is_known(here: Work) -> None:
         assert told(here)[0] == ALL_SORTS
 
 
+def test_what_is_as_it_was_is_not_named(here: Work) -> None:
+    """Files that were written, and ended as they were, times included."""
+    with attached(here):
+        for name in ("disk", "d/a"):
+            path = here.top / name
+            content, info = path.read_bytes(), path.stat()
+            path.write_bytes(b"other")
+            path.write_bytes(content)
+            os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+        (here.top / "n").chmod(0o600)
+        (here.top / "n").chmod(0o644)
+        here.write("d/e/b", "x")
+        os.utime(here.top / "d" / "e" / "b", ns=(1, 1))
+        assert told(here) == scanned(here)
+        assert told(here)[0] == {"d/e/b": "modified"}
+
+
+def test_a_symlink_in_the_place_of_a_folder(here: Work) -> None:
+    """It leads to a folder with the same names, which are not those of the tree."""
+    with attached(here):
+        (here.top / "d" / "e").rename(here.top / "moved")
+        (here.top / "moved" / "b").write_bytes(b"other")
+        os.symlink("../moved", here.top / "d" / "e")
+        assert told(here) == scanned(here)
+        assert told(here)[0] == {"d/e": "modified", "moved/": "new"}
+
+
+def regions(work: Work, path: str) -> list[dict[str, int]]:
+    found = away(work, "status", "--json", "--regions").json["changes"]
+    (item,) = (each for each in found if each["path"] == path)
+    regions: list[dict[str, int]] = item["regions"]
+    return regions
+
+
+def test_regions_are_those_that_differ(work: Work) -> None:
+    """Not those that were written with what they held, and also those that became holes."""
+    block = 65536
+    content = bytes(range(1, 251)) * (block * 6 // 250 + 1)
+    work.write("disk", content[: block * 6])
+    work.commit("first")
+    with attached(work), (work.top / "disk").open("r+b") as file:
+        os.truncate(file.fileno(), 4 * block)
+        os.truncate(file.fileno(), 6 * block)
+        os.pwrite(file.fileno(), content[:block], 0)
+        os.pwrite(file.fileno(), b"other", 2 * block)
+        expected = [(2 * block, block), (4 * block, 2 * block)]
+        assert [(each["offset"], each["length"]) for each in regions(work, "disk")] == expected
+        away(work, "detach", "--force")
+    assert [(each["offset"], each["length"]) for each in regions(work, "disk")] == expected
+
+
 def exchange(one: Path, other: Path) -> None:
     done = LIBC.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), EXCHANGE)
     assert not done, os.strerror(ctypes.get_errno())

@@ -4,7 +4,9 @@
 |---|---|
 | `status` | era, base root, dirty files and bytes, requests, uptime |
 | `changes`, from behind `after` on | paths that differ from the base root; folders with new names |
+| `blocks` of a file by `serial`, from the block `from` on | runs; the `smallest` size it had |
 | `maps`, from the position `from` on | rows of the maps |
+| `backing` | the descriptor of the top folder below the mount, after a barrier |
 | `found` with `rows`; at last `scanned` with `root` | what the scan at attach saw is taken in |
 | `detach` | the mount is off |
 
@@ -25,7 +27,7 @@ from ...store.errors import DriverError
 from ..block_map import Serial
 from ..journal import Journal
 from ..map_changes import folders_with_new_names, map_changes
-from ..map_listing import MapRow, Position, map_rows
+from ..map_listing import MapRow, Position, map_rows, runs
 from .control import MAX_MESSAGE, Reply, raw, text
 from .driver import Driver
 from .found_changes import Row
@@ -59,8 +61,13 @@ class Answers:
                 return self._status()
             case "changes":
                 return self._changes(raw(request.get("after") or ""))
+            case "blocks":
+                return self._blocks(Serial(request["serial"]), int(request.get("from", 0)))
             case "maps":
                 return self._maps(Position(*request.get("from", ())))
+            case "backing":
+                self._driver.barrier()
+                return {"descriptor": self._driver.open_backing()}
             case "found":
                 self._driver.found.take(msgspec.convert(request["rows"], list[Row]))
                 return {}
@@ -113,7 +120,19 @@ class Answers:
     def _change(self, path: bytes, what: str, serial: Serial | None, other: bool) -> Reply:
         inode = self._driver.inodes.find(serial or Serial(0))
         is_folder = inode is not None and inode.is_folder
-        return {"path": text(path), "what": what, "folder": is_folder, "other": other}
+        return {
+            "path": text(path),
+            "what": what,
+            "folder": is_folder,
+            "other": other,
+            "serial": serial,
+        }
+
+    def _blocks(self, serial: Serial, start: int) -> Reply:
+        change = self._pair.file_change(serial)
+        found = runs(change.blocks, start)
+        rows = (({"first": first, "count": count}, first + count, b"") for first, count in found)
+        return {"smallest": change.smallest, **_page(rows)}
 
     def _maps(self, start: Position) -> Reply:
         return _page(

@@ -35,6 +35,7 @@ KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 class OpenFile:
     inode: Inode
     descriptor: int
+    writable: bool
 
 
 class ContentRequests:
@@ -85,11 +86,12 @@ class ContentRequests:
         except BaseException:
             os.close(descriptor)
             raise
-        return self._opened(inode, descriptor)
+        return self._opened(inode, descriptor, flags)
 
-    def _opened(self, inode: Inode, descriptor: int) -> bytes:
+    def _opened(self, inode: Inode, descriptor: int, flags: int) -> bytes:
         inode.files += 1
-        self.files[descriptor] = OpenFile(inode, descriptor)
+        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        self.files[descriptor] = OpenFile(inode, descriptor, writable)
         return protocol.OPEN_OUT.pack(descriptor, OPENED, 0)
 
     def create(self, request: Request) -> Content | Deferred:
@@ -109,7 +111,7 @@ class ContentRequests:
                 os.ftruncate(descriptor, 0)
                 info = os.fstat(descriptor)
             inode.size = info.st_size
-            return entry(inode, info) + self._opened(inode, descriptor)
+            return entry(inode, info) + self._opened(inode, descriptor, flags)
 
         return self._guard.change(request, name_keys(parent), act)
 
@@ -118,7 +120,7 @@ class ContentRequests:
         parent = self._inodes.get(request.node)
         opening = flags & ~(DROPPED | os.O_DIRECTORY) | os.O_CLOEXEC
         descriptor, inode, info = self._names.make_nameless(request, parent, opening, mode, umask)
-        return entry(inode, info) + self._opened(inode, descriptor)
+        return entry(inode, info) + self._opened(inode, descriptor, flags)
 
     def release(self, request: Request) -> bytes:
         handle, _, _, _ = protocol.RELEASE_IN.unpack_from(request.body)
@@ -128,6 +130,13 @@ class ContentRequests:
         if not file.inode.files:
             self._inodes.release(file.inode)
         return b""
+
+    def writable(self) -> set[Inode]:
+        """The files of the tree that somebody may be storing to through a mapping. A mapping keeps
+        the file open. Any thread."""
+        files = self.files.copy().values()  # at once, while the reader adds others
+        regular = (file.inode for file in files if file.writable and file.inode.tracked)
+        return {inode for inode in regular if inode.kind == stat.S_IFREG}
 
     def _file(self, handle: int) -> OpenFile:
         file = self.files.get(handle)

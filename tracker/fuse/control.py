@@ -2,6 +2,7 @@
 
 A message is its length (4 bytes, little-endian, at most 1 MiB) and a JSON object; each request gets
 one reply. A request names what it wants as `do`; a reply has `error`, a sentence, where it failed.
+Where a reply has a `descriptor`, that goes along with it (SCM_RIGHTS), and is closed by the sender.
 Only the user who runs the driver, and root, are answered: whoever else connects is dropped, and so
 is who sends what is no request. Each connection has a thread of its own.
 
@@ -34,6 +35,7 @@ SECONDS: Final = 30.0
 """A driver that takes longer for a reply is stuck."""
 LAST_SECONDS: Final = 2.0
 BACKLOG: Final = 64
+DESCRIPTOR: Final = struct.Struct("=i")
 CREDENTIALS: Final = struct.Struct("=iII")
 Reply = dict[str, Any]
 Answer = Callable[[dict[str, Any]], Reply]
@@ -162,7 +164,7 @@ def ask(path: Path, what: str, *, seconds: float = SECONDS, **more: Any) -> Repl
         try:
             _connect(connection, path)
             send(connection, {"do": what, **more})
-            reply = receive(connection)
+            reply = _receive_all(connection)
         except OSError as error:
             raise DriverError(f"the driver does not answer: {error}") from error
     if reply is None:
@@ -187,15 +189,45 @@ def _connect(connection: socket.socket, path: Path) -> None:
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    content = json.dumps(message).encode()
-    connection.sendall(LENGTH.pack(len(content)) + content)
+    """Send a message, and the descriptor that it may have, which is closed."""
+    descriptor = message.pop("descriptor", None)
+    try:
+        content = json.dumps(message).encode()
+        content = LENGTH.pack(len(content)) + content
+        if descriptor is not None:
+            sent = socket.send_fds(connection, [content], [descriptor])
+            content = content[sent:]
+        connection.sendall(content)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def receive(connection: socket.socket) -> dict[str, Any] | None:
-    """A message; None at the end, and for what is none."""
+    """A message; None at the end, and for what is none. Descriptors are not taken."""
     head = _exactly(connection, LENGTH.size)
-    if head is None:
-        return None
+    return None if head is None else _message(connection, head)
+
+
+def _receive_all(connection: socket.socket) -> dict[str, Any] | None:
+    """A message, and the descriptor that came along, which is the caller's."""
+    room = socket.CMSG_LEN(DESCRIPTOR.size)
+    # Not recv_fds, which forgets the flags that it is given.
+    head, along, _, _ = connection.recvmsg(LENGTH.size, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors = [
+        DESCRIPTOR.unpack(data)[0] for _, _, data in along if len(data) == DESCRIPTOR.size
+    ]
+    rest = _exactly(connection, LENGTH.size - len(head)) if head else None
+    found = None if rest is None else _message(connection, head + rest)
+    if found is None or "error" in found:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    elif descriptors:
+        found["descriptor"] = descriptors[0]
+    return found
+
+
+def _message(connection: socket.socket, head: bytes) -> dict[str, Any] | None:
     (length,) = LENGTH.unpack(head)
     content = _exactly(connection, length) if length <= MAX_MESSAGE else None
     if content is None:

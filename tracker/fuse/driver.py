@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ..journal import Journal
 from ..map_pair import MapPair
-from . import mount
+from ..scan import FOLDER_FLAGS
+from . import mount, protocol
 from .attributes import AttributeRequests
 from .content import ContentRequests
 from .folders import FolderRequests
@@ -26,7 +28,7 @@ from .found_changes import FoundChanges
 from .guard import Guard
 from .inodes import InodeTable
 from .names import NameRequests
-from .protocol import Opcode
+from .protocol import Notify, Opcode
 from .session import Handler, Session
 from .trimmer import MAX_INODES, Trimmer
 
@@ -103,6 +105,19 @@ class Driver:
             Opcode.RELEASEDIR: folders.releasedir,
             Opcode.FSYNCDIR: folders.fsyncdir,
         }
+
+    def barrier(self) -> None:
+        """Have the kernel hand over what was stored through shared mappings until now. Not in the
+        reader, which answers what the kernel sends meanwhile."""
+        for inode in self.content.writable():
+            content = protocol.INVAL_INODE.pack(inode.serial, 0, 0)
+            with suppress(FileNotFoundError):  # closed meanwhile, and forgotten
+                self.session.notify(Notify.INVAL_INODE, content)
+
+    def open_backing(self) -> int:
+        """The top folder below the mount, opened anew: as if somebody had opened it, the list of
+        its names has a position."""
+        return os.open(".", FOLDER_FLAGS, dir_fd=self.inodes.top.descriptor)
 
     def serve(self) -> None:
         """Answer requests. Returns when the file system was unmounted, or refused."""

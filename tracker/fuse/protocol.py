@@ -115,6 +115,7 @@ ACL_KILL_SGID: Final = 1 << 0
 class Notify(IntEnum):
     """What the driver may tell the kernel unasked; the code goes in place of an error number."""
 
+    INVAL_INODE = 2
     INVAL_ENTRY = 3
 
 
@@ -164,6 +165,7 @@ COPY_IN: Final = struct.Struct("=QQQQQQQ")
 COPY_OUT_64: Final = struct.Struct("=Q")
 DIRENT: Final = struct.Struct("=QQII")
 INVAL_ENTRY: Final = struct.Struct("=QII")
+INVAL_INODE: Final = struct.Struct("=Qqq")
 
 SECOND: Final = 10**9
 FOREVER: Final = 86_400
