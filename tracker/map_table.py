@@ -1,17 +1,25 @@
-"""The block maps beside the last commit: where the committed content of each changed block lies."""
+"""The block maps beside the last commit: where the committed content of each changed block lies,
+and where on the device the file has the block now."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
 from ..store import trees
 from ..store.content import block_count, blocks_of
-from ..store.errors import NotFound
+from ..store.errors import DriverError, NotFound
 from ..store.ids import block_key
 from ..store.nodes import Entry
+from ..store.quoting import quote_path
 from ..store.repository import Repository
+from .attached import Attachment
+from .block_reader import OPEN_FLAGS
+from .extents import device_runs
+from .folder_chain import FolderChain
 from .fuse.control import Reply, raw
 
 AT_ONCE: Final = 1000
@@ -37,6 +45,8 @@ class BlockRow(NamedTuple):
     blocks: int
     address: Address
     status: str
+    device: int | None = None
+    """Where on the device the file has the first of them now, in bytes, if that was asked for."""
 
 
 def block_rows(
@@ -84,3 +94,39 @@ def _addresses(
             at = number + 1
     if at < end:
         yield at, end - at, "hole"
+
+
+def with_places(
+    attached: Attachment, rows: Iterable[BlockRow], block_size: int
+) -> Iterator[BlockRow]:
+    """Rows with where their blocks lie on the device, split where that is elsewhere. DriverError
+    where the file system does not tell."""
+    top = attached.backing()
+    try:
+        with FolderChain(top) as folders:
+            for path, of_file in groupby(rows, attrgetter("path")):
+                yield from _places(folders, path, of_file, block_size)
+    finally:
+        os.close(top)
+
+
+def _places(
+    folders: FolderChain, path: bytes, rows: Iterable[BlockRow], block_size: int
+) -> Iterator[BlockRow]:
+    folder, _, name = path.rpartition(b"/")
+    try:
+        descriptor = os.open(name, OPEN_FLAGS, dir_fd=folders.reach(folder))
+    except OSError:
+        yield from rows  # it is gone, or only root may see it
+        return
+    try:
+        for row in rows:
+            for first, count, device in device_runs(descriptor, row.first, row.blocks, block_size):
+                yield row._replace(first=first, blocks=count, device=device)
+    except OSError as error:
+        raise DriverError(
+            f"the file system does not tell where {quote_path(path)} lies: {error.strerror}",
+            hint="leave --physical away",
+        ) from error
+    finally:
+        os.close(descriptor)
