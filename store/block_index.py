@@ -13,12 +13,12 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import lmdb
 
+from .batches import batched
 from .errors import Corrupt, StorageError, UnsupportedFormat, storage_error
 from .ids import Key
 from .packfile import FooterEntry
@@ -147,7 +147,7 @@ class BlockIndex:
         already there keeps its location; one that was forgotten comes back: a pack that was written
         again with the same bytes has the same name. Many objects take several transactions, and
         until the last of them the pack is among the `unfinished`: added again, it is finished."""
-        batches = _batches(entries)
+        batches = batched(entries, AT_ONCE)
         batch = next(batches, [])
         number = 0
         while True:
@@ -312,12 +312,6 @@ def _allocate_locks(folder: Path) -> None:
             os.posix_fallocate(descriptor, 0, size)
     finally:
         os.close(descriptor)
-
-
-def _batches(entries: Iterable[FooterEntry]) -> Iterator[list[FooterEntry]]:
-    iterator = iter(entries)
-    while batch := list(islice(iterator, AT_ONCE)):
-        yield batch
 
 
 def replace_index(folder: Path, rebuilt: Path) -> None:

@@ -77,11 +77,11 @@ def answer(word):
         journal.done(pair.active.era - 1)
         return True
     if word == "changes":
-        return [[c.path.decode(), c.what] for c in map_changes(pair)]
+        return [[c.path.decode(), c.what] for c in sorted(map_changes(pair))]
     with pair.lock:
         active = pair.active
         if word == "blocks":
-            return {path(s): list(c.blocks) for s, c in active.files.items()}
+            return {path(s): list(c.blocks()) for s, c in active.files.items()}
         if word == "smallest":
             return {path(s): c.smallest for s, c in active.files.items()}
         if word == "names":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,7 +17,7 @@ from ..store.errors import Corrupt, DriverError
 from ..store.repository import Repository
 from ..store.state_file import StateFile
 from .block_map import FileChange
-from .fuse.control import Reply, ask
+from .fuse.control import Reply, ask, ask_for_parts
 
 
 class Attached(msgspec.Struct, frozen=True):
@@ -35,16 +35,16 @@ ATTACHED: Final = StateFile("attached", "mark of an attached tree", Attached)
 
 @dataclass(frozen=True)
 class Attachment:
-    """A driver that answers. `base` is the root that its maps are relative to, in hex, empty for
-    none; None while they are not complete."""
+    """A driver that answers: its process. `base` is the root that its maps are relative to, in hex,
+    empty for none; None while they are not complete."""
 
     socket: Path
-    status: Reply
+    process: int
+    base: str | None
 
-    @property
-    def base(self) -> str | None:
-        base: str | None = self.status["base"]
-        return base
+    def status(self) -> Reply:
+        """What it says of itself. It counts what changed for that."""
+        return ask(self.socket, "status")
 
     def backing(self) -> int:
         """The tree's top folder below the mount, opened for us, once the kernel has handed the
@@ -56,24 +56,16 @@ class Attachment:
     def file_change(self, serial: int) -> FileChange:
         """What the maps have of one file."""
         change = FileChange()
-        for reply in self._replies("blocks", "from", serial=serial):
-            change.smallest = reply["smallest"]
-            for row in reply["rows"]:
-                change.blocks.add_range(row["first"], row["first"] + row["count"])
+        for part in ask_for_parts(self.socket, "blocks", serial=serial):
+            change.smallest = part["smallest"]
+            for first, count in part["rows"]:
+                change.add(first, first + count)
         return change
 
-    def pages(self, what: str, key: str) -> Iterator[Reply]:
-        """The rows of an answer that comes by pages; `key` is the word that asks for the next."""
-        for reply in self._replies(what, key):
-            yield from reply["rows"]
-
-    def _replies(self, what: str, key: str, **more: Any) -> Iterator[Reply]:
-        while True:
-            reply = ask(self.socket, what, **more)
-            yield reply
-            if reply["next"] is None:
-                return
-            more[key] = reply["next"]
+    def rows(self, what: str) -> Iterator[Reply]:
+        """The rows of an answer that comes in parts."""
+        for part in ask_for_parts(self.socket, what):
+            yield from part["rows"]
 
 
 def attachment(repository: Repository) -> Attachment | None:
@@ -87,6 +79,7 @@ def attachment(repository: Repository) -> Attachment | None:
         return None
     socket = Path(mark.socket)
     try:
-        return Attachment(socket, ask(socket, "status"))
+        found = ask(socket, "hello")
     except DriverError:
         return None
+    return Attachment(socket, found["pid"], found["base"])

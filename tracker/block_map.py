@@ -21,6 +21,7 @@ from pyroaring import BitMap64
 Serial = NewType("Serial", int)
 TOP: Final = Serial(1)
 """The top folder of the work tree."""
+LOW_BLOCKS: Final = 60
 
 
 class Home(NamedTuple):
@@ -30,27 +31,60 @@ class Home(NamedTuple):
     name: bytes
 
 
-@dataclass(eq=False, slots=True)
 class FileChange:
-    """`smallest`: the smallest size in bytes that the file had while it changed, None when no size
-    change was seen. What the base has from there on is no longer in the file, written or not."""
+    """The changed blocks of a file. `smallest`: the smallest size in bytes that the file had while
+    it changed, None when no size change was seen. What the base has from there on is no longer in
+    the file, written or not.
 
-    blocks: BitMap64 = field(default_factory=BitMap64)
-    smallest: int | None = None
+    A bitmap takes 444 bytes even if it has one block, and most files are small: while there are
+    only low numbers, they are the bits of an integer."""
+
+    __slots__ = ("_high", "_low", "smallest")
+
+    def __init__(self, smallest: int | None = None) -> None:
+        self._low = 0
+        self._high: BitMap64 | None = None
+        self.smallest = smallest
+
+    def add(self, first: int, end: int) -> None:
+        """Blocks from `first` on, up to but not `end`, have changed."""
+        if self._high is not None:
+            self._high.add_range(first, end)
+        elif end <= LOW_BLOCKS:
+            self._low |= (1 << end) - (1 << first)
+        else:
+            self._high = self.blocks()
+            self._high.add_range(first, end)
 
     def reach(self, size: int) -> None:
         self.smallest = size if self.smallest is None else min(self.smallest, size)
 
     def merge(self, other: FileChange) -> None:
-        self.blocks |= other.blocks
+        if self._high is None and other._high is None:
+            self._low |= other._low
+        else:
+            self._high = self.blocks() | other.blocks()
         if other.smallest is not None:
             self.reach(other.smallest)
+
+    def blocks(self) -> BitMap64:
+        """Their numbers; a copy."""
+        if self._high is not None:
+            return self._high.copy()
+        low = self._low
+        return BitMap64(number for number in range(low.bit_length()) if low >> number & 1)
+
+    def __len__(self) -> int:
+        return len(self._high) if self._high is not None else self._low.bit_count()
+
+    def __contains__(self, block: int) -> bool:
+        return block in self._high if self._high is not None else bool(self._low >> block & 1)
 
     def differing(self, block_size: int, base_size: int, size: int) -> BitMap64:
         """The blocks of the file, `size` bytes long now and `base_size` in the base root, that
         differ from the base, or may. One beyond the base's last that is not among them is a
         hole."""
-        blocks = self.blocks.copy()
+        blocks = self.blocks()
         in_base, now = -(-base_size // block_size), -(-size // block_size)
         if self.smallest is not None and self.smallest < base_size:
             blocks.add_range(self.smallest // block_size, in_base)
@@ -81,7 +115,7 @@ class BlockMap:
         """These bytes of a file may have changed. Its size is told to `resize`."""
         if length > 0:
             first, last = offset // self.block_size, (offset + length - 1) // self.block_size
-            self._file(serial).blocks.add_range(first, last + 1)
+            self._file(serial).add(first, last + 1)
 
     def resize(self, serial: Serial, before: int, after: int) -> None:
         """A file changed its size. The block where the smaller one ends has another length, thus
@@ -90,7 +124,8 @@ class BlockMap:
             return
         change = self._file(serial)
         smaller = min(before, after)
-        change.blocks.add(smaller // self.block_size)
+        block = smaller // self.block_size
+        change.add(block, block + 1)
         change.reach(smaller)
 
     def touch(self, serial: Serial) -> None:
@@ -98,9 +133,16 @@ class BlockMap:
         self.attributes.add(serial)
 
     def rename(self, home: Home, *, existed: bool) -> None:
-        """The folder has another object, or none, under this name. `existed`: it had one just
-        before; the first word counts."""
+        """The folder has another object under this name. `existed`: it had one just before; the
+        first word counts."""
         self.names.setdefault(home.folder, {}).setdefault(home.name, existed)
+
+    def unname(self, home: Home) -> None:
+        """A name is gone. Of one that the base has not, nothing is left but that its folder has new
+        times."""
+        names = self.names.setdefault(home.folder, {})
+        if names.setdefault(home.name, True) is False:
+            del names[home.name]
 
     def bind(self, serial: Serial, home: Home | None) -> None:
         """Where an object was in the base root, told before it moves; the first word counts."""
@@ -128,13 +170,22 @@ class BlockMap:
         change = self.files.get(serial)
         return change.differing(self.block_size, base_size, size) if change else BitMap64()
 
+    def speaks_of(self, serial: Serial) -> bool:
+        """Whether there is anything on an object."""
+        return (
+            serial in self.homes
+            or serial in self.files
+            or serial in self.names
+            or serial in self.attributes
+        )
+
+    def is_new_name(self, home: Home) -> bool:
+        """Whether a name is marked that the base has not."""
+        return self.names.get(home.folder, {}).get(home.name) is False
+
     def changed(self) -> set[Serial]:
         """All objects that something is marked of."""
         return self.files.keys() | self.names.keys() | self.attributes
-
-    def dirty_bytes(self) -> int:
-        """At most this many bytes of content changed."""
-        return sum(len(change.blocks) for change in self.files.values()) * self.block_size
 
     # -- two maps --------------------------------------------------------------------------------
 
@@ -162,7 +213,7 @@ class BlockMap:
         for folder, names in self.names.items():
             gone = entered.names.get(folder, ())
             rest = {name: existed for name, existed in names.items() if name not in gone}
-            if rest:
+            if rest or not gone:
                 left.names[folder] = rest
         left.attributes = self.attributes - entered.attributes
         for serial, home in self.homes.items():

@@ -8,12 +8,18 @@ the place of. What lies in a folder that was only moved is as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Final, Literal, NamedTuple
 
+from pyroaring import BitMap64
+
+from ..store.batches import batched
 from .block_map import TOP, BlockMap, Home, Serial
 from .map_pair import MapPair
 
+AT_ONCE: Final = 500
 What = Literal["new", "modified", "deleted"]
 
 
@@ -27,71 +33,95 @@ class MapChange(NamedTuple):
     other: bool = False
 
 
-def map_changes(pair: MapPair) -> list[MapChange]:
-    """All changes since the last committed root, by path. Takes the pair's lock."""
-    with pair.lock:
-        found = _Changes(pair, pair.merged())
-        return sorted([*found.of_names(), *found.of_objects()])
+def map_changes(pair: MapPair) -> Iterator[MapChange]:
+    """All changes since the last committed root. Takes the pair's lock again and again, each time
+    for a few: what changes its name meanwhile may be told twice, or not at all."""
+    for folder in _serials(pair, lambda changes: changes.names):
+        with pair.lock:
+            names = [*_Changes(pair).names(folder).items()]
+        for some in batched(names, AT_ONCE):
+            with pair.lock:
+                rows = [*_Changes(pair).of_names(folder, some)]
+            yield from rows
+    objects = _serials(pair, lambda changes: [*changes.files, *changes.attributes])
+    for few in batched(objects, AT_ONCE):
+        with pair.lock:
+            rows = [*_Changes(pair).of_objects(few)]
+        yield from rows
 
 
-def folders_with_new_names(pair: MapPair) -> list[tuple[bytes, Serial]]:
+def folders_with_new_names(pair: MapPair) -> Iterator[tuple[bytes, Serial]]:
     """Folders of the base, by path, in which some name changed, also if it is now as it was: they
-    have new times. Takes the pair's lock."""
+    have new times. Takes the lock as `map_changes` does."""
+    for few in batched(_serials(pair, lambda changes: changes.names), AT_ONCE):
+        with pair.lock:
+            rows = [*_Changes(pair).folders(few)]
+        yield from rows
+
+
+def _serials(pair: MapPair, serials: Callable[[BlockMap], Iterable[Serial]]) -> Iterator[Serial]:
+    """Of both maps, in order. A bitmap holds them, of which there may be millions."""
     with pair.lock:
-        return sorted(_Changes(pair, pair.merged()).folders())
+        found = [list(serials(changes)) for changes in pair.maps()]
+    return map(Serial, BitMap64(chain.from_iterable(found)))
 
 
 class _Changes:
     """With the pair's lock held."""
 
-    def __init__(self, pair: MapPair, changes: BlockMap) -> None:
-        self._pair = pair
+    def __init__(self, pair: MapPair) -> None:
         self._names = pair.names
-        self._changes = changes
+        self._maps = pair.maps()
 
-    def of_names(self) -> list[MapChange]:
-        found = []
-        for folder, names in self._changes.names.items():
-            path = self._names.path(folder)
-            if path is None or self._is_new(folder):
-                continue
-            for name, existed in names.items():
-                serial = self._names.at(Home(folder, name))
-                what = self._what(Home(folder, name), serial, existed)
-                if what is not None:
-                    found.append(MapChange(_joined(path, name), what, serial, other=True))
-        return found
+    def names(self, folder: Serial) -> Mapping[bytes, bool]:
+        """The names of a folder that changed, and whether the base has them: what was marked first
+        counts."""
+        found = [changes.names[folder] for changes in self._maps if folder in changes.names]
+        return found[0] if len(found) == 1 else ChainMap(*found)
 
-    def folders(self) -> Iterator[tuple[bytes, Serial]]:
-        for folder in self._changes.names:
+    def of_names(self, folder: Serial, names: Iterable[tuple[bytes, bool]]) -> Iterator[MapChange]:
+        path = self._names.path(folder)
+        if path is None or self._is_new(folder):
+            return
+        for name, existed in names:
+            serial = self._names.at(Home(folder, name))
+            what = self._what(Home(folder, name), serial, existed)
+            if what is not None:
+                yield MapChange(_joined(path, name), what, serial, other=True)
+
+    def folders(self, folders: Iterable[Serial]) -> Iterator[tuple[bytes, Serial]]:
+        for folder in folders:
             path = self._names.path(folder)
             if path is not None and not self._is_new(folder):
                 yield path, folder
 
     def _what(self, home: Home, serial: Serial | None, existed: bool) -> What | None:
-        if serial is None:
-            return "deleted" if existed else None
+        if serial is None and existed:
+            return "deleted"
         if not existed:
-            return "new"
-        return None if self._lies_where_it_did(serial, home) else "modified"
+            # Also what is not known any more, see `MapPair.evicted`; not what a later era deleted.
+            gone = serial is None and any(
+                changes.names.get(home.folder, {}).get(home.name) for changes in self._maps
+            )
+            return None if gone else "new"
+        return None if serial and self._lies_where_it_did(serial, home) else "modified"
 
     def _lies_where_it_did(self, serial: Serial, home: Home) -> bool:
-        return self._changes.homes.get(serial, home) == home
+        bound = [changes.homes[serial] for changes in self._maps if serial in changes.homes]
+        return not bound or bound[0] == home
 
-    def of_objects(self) -> list[MapChange]:
+    def of_objects(self, serials: Iterable[Serial]) -> Iterator[MapChange]:
         """Content and attributes of what the base has, where its name is the base's too."""
-        found = []
-        for serial in self._changes.files.keys() | self._changes.attributes:
+        for serial in serials:
+            if serial == TOP:
+                yield MapChange(b"", "modified", TOP)
             for home in self._names.homes(serial):
-                marked = self._changes.names.get(home.folder, {}).get(home.name)
+                marked = self.names(home.folder).get(home.name)
                 path = self._names.path(home.folder)
                 if path is None or self._is_new(home.folder):
                     continue
                 if marked is None or (marked and self._lies_where_it_did(serial, home)):
-                    found.append(MapChange(_joined(path, home.name), "modified", serial))
-        if TOP in self._changes.attributes:
-            found.append(MapChange(b"", "modified", TOP))
-        return found
+                    yield MapChange(_joined(path, home.name), "modified", serial)
 
     def _is_new(self, serial: Serial) -> bool:
         """Whether an object, or a folder that it lies in, was not at its place in the base: then it
@@ -101,7 +131,7 @@ class _Changes:
             if not homes:
                 return True
             home = next(iter(homes))
-            if self._changes.names.get(home.folder, {}).get(home.name) is False:
+            if self.names(home.folder).get(home.name) is False:
                 return True
             if not self._lies_where_it_did(serial, home):
                 return True

@@ -1,82 +1,73 @@
-"""The two maps as rows, a page at a time: what `treering maps` shows.
+"""The two maps as rows: what `treering maps` shows.
 
 A row is a run of neighbouring blocks of one file. The lock is held only while the bitmaps of a few
-files are copied, for writers wait for it: what changes between two pages may be in either, or in
-none. Runs are found by whole bitmaps, not block by block: a file of 2 TiB is one row.
+files are copied, for writers wait for it: what changes meanwhile may be in the rows or not. Runs
+are found by whole bitmaps, not block by block: a file of 2 TiB is one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import nsmallest
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from pyroaring import BitMap64
 
-from .block_map import Serial
+from ..store.batches import batched
+from .block_map import BlockMap, Serial
 from .map_pair import BlockStatus, MapPair
 
-MAPS: Final = (BlockStatus.FROZEN, BlockStatus.ACTIVE)
 FILES: Final = 64
 """Whose bitmaps are copied at once."""
 
 
-class Position(NamedTuple):
-    """Where a page begins: in the map with this number, at this file, at this block of it."""
-
-    map: int = 0
-    serial: int = 0
-    block: int = 0
-
-
 class MapRow(NamedTuple):
     """So many `blocks` of a file from `first` on; `path` is empty for one that has lost its name.
-    `base` is the path it has in the map's base root, None for none. `following` is where the next
-    row would be looked for."""
+    `base` is the path it has in the map's base root, None for none."""
 
     path: bytes
     base: bytes | None
     first: int
     blocks: int
     status: BlockStatus
-    following: Position
 
 
-def map_rows(pair: MapPair, start: Position) -> Iterator[MapRow]:
-    """The rows from a position on, by map and serial. Takes the pair's lock now and then."""
-    for number in range(start.map, len(MAPS)):
-        position = start if number == start.map else Position(number)
-        while found := _files(pair, position):
-            for serial, path, base, blocks in found:
-                first = position.block if serial == position.serial else 0
-                for begin, count in runs(blocks, first):
-                    following = Position(number, serial, begin + count)
-                    yield MapRow(path, base, begin, count, MAPS[number], following)
-            position = Position(number, found[-1][0] + 1)
+def map_rows(pair: MapPair) -> Iterator[MapRow]:
+    """The rows of both maps, by serial. Takes the pair's lock now and then."""
+    for status in (BlockStatus.FROZEN, BlockStatus.ACTIVE):
+        with pair.lock:
+            changes = _map(pair, status)
+            known = list(changes.files) if changes is not None else []
+        for few in batched(BitMap64(known), FILES):
+            for path, base, blocks in _files(pair, status, few):
+                for first, count in runs(blocks):
+                    yield MapRow(path, base, first, count, status)
 
 
-def _files(pair: MapPair, position: Position) -> list[tuple[Serial, bytes, bytes | None, BitMap64]]:
-    """The next files of a map, with their paths now and in the base, and copies of their
+def _map(pair: MapPair, status: BlockStatus) -> BlockMap | None:
+    return pair.frozen if status is BlockStatus.FROZEN else pair.active
+
+
+def _files(
+    pair: MapPair, status: BlockStatus, serials: Iterable[int]
+) -> list[tuple[bytes, bytes | None, BitMap64]]:
+    """Of those files that a map still has: their paths now and in the base, and copies of their
     bitmaps."""
     with pair.lock:
-        changes = pair.frozen if MAPS[position.map] is BlockStatus.FROZEN else pair.active
-        if changes is None:
-            return []
-        serials = nsmallest(FILES, (each for each in changes.files if each >= position.serial))
+        changes = _map(pair, status)
+        there = map(Serial, serials if changes is not None else ())
         return [
             (
-                serial,
                 pair.names.path(serial) or b"",
                 pair.bound(serial, changes),
-                changes.files[serial].blocks.copy(),
+                changes.files[serial].blocks(),
             )
-            for serial in serials
+            for serial in there
+            if changes is not None and serial in changes.files
         ]
 
 
-def runs(blocks: BitMap64, start: int = 0) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive numbers from `start` on, as (first, count)."""
-    blocks.remove_range(0, start)
+def runs(blocks: BitMap64) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive numbers, as (first, count)."""
     firsts, lasts = blocks - blocks.shift(1), blocks - blocks.shift(-1)
     for first, last in zip(firsts, lasts, strict=True):
         yield first, last - first + 1

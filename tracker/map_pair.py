@@ -130,20 +130,26 @@ class MapPair:
                 self.active.forget(serial, folder=folder)
         self._ended = []
 
-    def evicted(self, serial: Serial) -> bool:
+    def evicted(self, serial: Serial, *, made: bool = False) -> bool:
         """Nobody uses an object now; whether it is forgotten, to get another serial when it is met
-        again. What changed is kept, and what something known lies in."""
+        again. What changed is kept, and what something known lies in. `made`: of what was made in
+        this era, at a name that the base has not, that name is enough."""
         with self.lock:
-            maps = [self.active] if self.frozen is None else [self.active, self.frozen]
-            for changes in maps:
-                if (
-                    serial in changes.homes
-                    or serial in changes.files
-                    or serial in changes.names
-                    or serial in changes.attributes
-                ):
-                    return False
-            return self.names.drop(serial)
+            if self.frozen is not None and self.frozen.speaks_of(serial):
+                return False
+            if not self.active.speaks_of(serial):
+                return self.names.drop(serial)
+            if not made or not self._is_told_by_its_name(serial) or not self.names.drop(serial):
+                return False
+            self.active.forget(serial, folder=False)
+            return True
+
+    def _is_told_by_its_name(self, serial: Serial) -> bool:
+        """Whether the map says by the name alone that all of an object is new."""
+        homes = self.names.homes(serial)
+        if serial in self.active.names or self.active.homes.get(serial, _UNMOVED) is not None:
+            return False
+        return len(homes) == 1 and self.active.is_new_name(next(iter(homes)))
 
     def _known(self, serial: Serial | None) -> Serial:
         """An object that moved before anybody looked it up: nothing of it is known, so it is bound
@@ -162,13 +168,15 @@ class MapPair:
         if serial is not None:
             self._bind(serial)
             self.names.remove(home)
-        self.active.rename(home, existed=True)
+        self.active.unname(home)
         return serial
 
     def _bind(self, serial: Serial) -> None:
         """Hold on to where an object is before it moves."""
         if serial not in self.active.homes:
-            self.active.bind(serial, next(iter(self.names.homes(serial)), None))
+            home = next(iter(self.names.homes(serial)), None)
+            new = home is None or self.active.is_new_name(home)
+            self.active.bind(serial, None if new else home)
 
     # -- what a scan found -----------------------------------------------------------------------
 
@@ -222,7 +230,15 @@ class MapPair:
                 self._thaw()
 
     def _merge_back(self, earlier: BlockMap, base: bytes) -> None:
+        gone = [
+            home
+            for folder, names in self.active.names.items()
+            for name, existed in names.items()
+            if existed and self.names.at(home := Home(folder, name)) is None
+        ]
         earlier.merge(self.active)
+        for home in gone:
+            earlier.unname(home)
         earlier.era, earlier.base = self.active.era, base
         self.active = earlier
 
@@ -250,6 +266,10 @@ class MapPair:
             serial = home.folder
         return b"/".join(reversed(parts))
 
+    def maps(self) -> list[BlockMap]:
+        """Those there are, the earlier one first."""
+        return [self.active] if self.frozen is None else [self.frozen, self.active]
+
     def merged(self) -> BlockMap:
         """All changes since the last committed root, frozen or not, as a map of their own. Call
         with the lock held."""
@@ -264,8 +284,8 @@ class MapPair:
         """What changed of one file since the last committed root, frozen or not; a copy."""
         found = FileChange()
         with self.lock:
-            for changes in (self.frozen, self.active):
-                change = changes.files.get(serial) if changes is not None else None
+            for changes in self.maps():
+                change = changes.files.get(serial)
                 if change is not None:
                     found.merge(change)
         return found
@@ -274,11 +294,11 @@ class MapPair:
         """Of one block; the earlier map counts, for it is what is still to be done."""
         with self.lock:
             frozen = self.frozen.files.get(serial) if self.frozen else None
-            if frozen is not None and block in frozen.blocks:
+            if frozen is not None and block in frozen:
                 done = block in self.captured.get(serial, ())
                 return BlockStatus.CAPTURED if done else BlockStatus.FROZEN
             active = self.active.files.get(serial)
-            if active is not None and block in active.blocks:
+            if active is not None and block in active:
                 return BlockStatus.ACTIVE
             return BlockStatus.CLEAN
 

@@ -11,13 +11,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from pyroaring import BitMap64
 
-from ..store import trees
-from ..store.errors import NotFound
 from ..store.nodes import Entry
+from ..store.path_finder import PathFinder
 from ..store.progress import SILENT, Progress
 from ..store.repository import Repository
 from .attached import Attachment, attachment
@@ -58,6 +58,7 @@ class MapStatus:
         self._into_new = into_new
         self.head = head_commit(repository)
         self._base = top_entry(repository, self.head)
+        self._stored = PathFinder(repository.store, self._base)
         self._keep = xattr_filter(repository)
         self._unrestored = Unrestored(repository)
         self._links = LinkTable(repository.catalog)
@@ -83,7 +84,7 @@ class MapStatus:
             os.close(top)
 
     def _found(self) -> dict[bytes, StatusItem]:
-        rows = list(self._attached.pages("changes", "after"))
+        rows = sorted(self._attached.rows("changes"), key=itemgetter("path"))
         if any(raw(row["path"]).rpartition(b"/")[2] == FILE_NAME for row in rows):
             raise Unusable
         if any(row["other"] and row["folder"] and self._had_folder(row) for row in rows):
@@ -103,7 +104,7 @@ class MapStatus:
     def _had_folder(self, row: Reply) -> bool:
         """Whether the base has a folder there: another in its place differs in all that is in it,
         which only a walk tells."""
-        before = self._stored(raw(row["path"]))
+        before = self._stored.find(raw(row["path"]))
         return before is not None and before.is_folder
 
     # -- names and files -------------------------------------------------------------------------
@@ -111,7 +112,7 @@ class MapStatus:
     def _row(self, row: Reply) -> Iterator[StatusItem]:
         """What a row comes to, beside the base and the live tree."""
         path = raw(row["path"])
-        before = self._stored(path)
+        before = self._stored.find(path)
         info = self._live(path)
         if info is None:
             if before is not None:
@@ -132,7 +133,7 @@ class MapStatus:
         driver need not have met it."""
         yield from self._difference(path, info, before)
         for other in self._links.others(path) if info.st_nlink > 1 else ():
-            stored, there = self._stored(other), self._live(other)
+            stored, there = self._stored.find(other), self._live(other)
             if stored is not None and there is not None and there.st_ino == info.st_ino:
                 if path in self._serials:
                     self._serials[other] = self._serials[path]
@@ -154,12 +155,6 @@ class MapStatus:
             return None
         change = self._attached.file_change(serial)
         return change.differing(self._repository.block_size, base_size, info.st_size)
-
-    def _stored(self, path: bytes) -> Entry | None:
-        try:
-            return trees.lookup(self._repository.store, self._base, path) if self._base else None
-        except NotFound:
-            return None
 
     def _live(self, path: bytes) -> os.stat_result | None:
         """The stat of what is part of the tree there."""
@@ -202,7 +197,7 @@ class MapStatus:
 
     def _folder(self, path: bytes) -> Iterator[StatusItem]:
         """A folder of the base that has changed attributes, or new times by its names."""
-        before = self._stored(path) if path else self._base
+        before = self._stored.find(path)
         if before is None or not before.is_folder:
             return
         try:

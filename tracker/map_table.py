@@ -9,11 +9,11 @@ from itertools import groupby, islice
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
-from ..store import trees
 from ..store.content import block_count, blocks_of
 from ..store.errors import DriverError, NotFound
 from ..store.ids import block_key
 from ..store.nodes import Entry
+from ..store.path_finder import PathFinder
 from ..store.quoting import quote_path
 from ..store.repository import Repository
 from .attached import Attachment
@@ -53,10 +53,11 @@ def block_rows(
     repository: Repository, base: Entry | None, rows: Iterable[Reply]
 ) -> Iterator[BlockRow]:
     """What the driver's rows say of each block, beside the top folder of the maps' base root."""
+    finder = PathFinder(repository.store, base)
     for row in rows:
         path, status = raw(row["file"]), row["status"]
         first, end = row["block"], row["block"] + row["count"]
-        stored = _stored(repository, base, row["base"])
+        stored = _stored(finder, row["base"])
         blocks = block_count(stored.size, repository.block_size) if stored is not None else 0
         middle = max(first, min(end, blocks))
         if stored is not None and first < middle:
@@ -66,14 +67,9 @@ def block_rows(
             yield BlockRow(path, middle, end - middle, "new", status)
 
 
-def _stored(repository: Repository, base: Entry | None, path: str | None) -> Entry | None:
-    if base is None or path is None:
-        return None
-    try:
-        entry = trees.lookup(repository.store, base, raw(path))
-    except NotFound:
-        return None
-    return entry if entry.is_file else None
+def _stored(finder: PathFinder, path: str | None) -> Entry | None:
+    entry = None if path is None else finder.find(raw(path))
+    return entry if entry is not None and entry.is_file else None
 
 
 def _addresses(

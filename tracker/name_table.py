@@ -7,7 +7,7 @@ from them, so a folder with a million files is renamed by one entry. Not thread-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from .block_map import TOP, Home, Serial
 
@@ -16,7 +16,7 @@ class NameTable:
     """The top folder is there from the start, without a name."""
 
     def __init__(self) -> None:
-        self._homes: dict[Serial, set[Home]] = {TOP: set()}
+        self._homes: dict[Serial, tuple[Home, ...] | set[Home]] = {TOP: ()}
         self._at: dict[Home, Serial] = {}
         self._inside: dict[Serial, int] = {}
         self._next = TOP + 1
@@ -25,16 +25,16 @@ class NameTable:
         """A serial that was never given out, for an object without a name so far."""
         serial = Serial(self._next)
         self._next += 1
-        self._homes[serial] = set()
+        self._homes[serial] = ()
         return serial
 
     def at(self, home: Home) -> Serial | None:
         """What is known to lie there."""
         return self._at.get(home)
 
-    def homes(self, serial: Serial) -> set[Home]:
+    def homes(self, serial: Serial) -> Collection[Home]:
         """The known names of an object; not to be changed."""
-        return self._homes.get(serial, set())
+        return self._homes.get(serial, ())
 
     def add(self, serial: Serial, home: Home) -> None:
         """An object has this name, also if another was known to have it."""
@@ -42,7 +42,11 @@ class NameTable:
             return
         self.remove(home)
         self._at[home] = serial
-        self._homes[serial].add(home)
+        homes = self._homes[serial]
+        if isinstance(homes, set):
+            homes.add(home)
+        else:  # most objects have one name, and a set takes five times as much
+            self._homes[serial] = (home,) if not homes else {*homes, home}
         self._inside[home.folder] = self._inside.get(home.folder, 0) + 1
 
     def remove(self, home: Home) -> Serial | None:
@@ -50,7 +54,11 @@ class NameTable:
         serial = self._at.pop(home, None)
         if serial is None:
             return None
-        self._homes[serial].discard(home)
+        homes = self._homes[serial]
+        if isinstance(homes, set):
+            homes.discard(home)
+        else:
+            self._homes[serial] = ()
         self._inside[home.folder] -= 1
         if not self._inside[home.folder]:
             del self._inside[home.folder]

@@ -84,7 +84,7 @@ def _saved(backing: Path, path: bytes, change: FileChange | None, tick: int) -> 
     if change is None:
         return SavedFile(file_signature(info), -1, [])
     smallest = -1 if change.smallest is None else change.smallest
-    return SavedFile(file_signature(info), smallest, list(runs(change.blocks.copy())))
+    return SavedFile(file_signature(info), smallest, list(runs(change.blocks())))
 
 
 class SavedSuspects:
@@ -106,5 +106,5 @@ class SavedSuspects:
             return None
         change = FileChange(smallest=None if file.smallest < 0 else file.smallest)
         for first, count in file.runs:
-            change.blocks.add_range(first, first + count)
+            change.add(first, first + count)
         return change.differing(self._block_size, base_size, info.st_size)

@@ -93,7 +93,7 @@ def _catch_up(context: Context, top: Path, evidence: Evidence, *, outsiders: boo
         found = attaching.catch_up(
             context.repository, top, there, evidence, progress, outsiders=outsiders
         )
-    worker.start(worker_socket(there.socket), there.status["pid"], log)
+    worker.start(worker_socket(there.socket), there.process, log)
     return found
 
 

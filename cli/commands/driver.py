@@ -45,7 +45,7 @@ def status(context: Context, directory: str) -> None:
     attached = attachment(context.repository)
     if attached is None:
         raise DriverError(f"{top} is not attached", hint="treering attach mounts its driver")
-    found = attached.status
+    found = attached.status()
     if context.json:
         shown = {key: value for key, value in found.items() if key != "top"}
         say_json({**path_json(os.fsencode(top), "top"), **shown})

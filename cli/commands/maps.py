@@ -52,7 +52,7 @@ def command(context: Context, physical: bool, paths: tuple[str, ...]) -> None:
             base = load_root(repository.store, bytes.fromhex(attached.base)).top
         except NotFound:
             context.notice("the root that the maps are relative to is not there")
-    rows = block_rows(repository, base, attached.pages("maps", "from"))
+    rows = block_rows(repository, base, attached.rows("maps"))
     shown: Iterator[BlockRow]
     shown = (row for row in rows if scope.relation(row.path) is Relation.INSIDE)
     if physical:

@@ -9,9 +9,9 @@ belongs to the calling thread; objects travel in threads of `sending` and `recei
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
+from ..batches import batched
 from ..errors import Corrupt, InvalidInput, NotFound, RemoteError, UnsupportedFormat
 from ..history import TAGS, Commit, History, HistoryObject, Person, RefUpdate
 from ..ids import Key
@@ -166,7 +166,7 @@ class _Push:
             for parent in commit.parents:
                 roots[self._history.commit(parent).root] = None
         whole: set[bytes] = set()
-        for batch in _batches(roots, ASK_AT_ONCE):
+        for batch in batched(roots, ASK_AT_ONCE):
             levels = _all_answered(batch, self._remote.held(batch))
             whole.update(root for root, level in levels if level == "whole")
         return whole
@@ -186,7 +186,7 @@ class _Push:
         self._sender.finish()
 
     def _send_history(self, commits: list[str], held: list[str]) -> None:
-        for batch in _batches(commits, ASK_AT_ONCE):
+        for batch in batched(commits, ASK_AT_ONCE):
             answers = _all_answered(batch, self._remote.known_commits(batch))
             unknown = [commit for commit, known in answers if not known]
             for objects in _by_size(self._history.export(unknown)):
@@ -331,12 +331,6 @@ def _all_answered(
     if len(asked) != len(answers):
         raise RemoteError("the remote did not answer all questions")
     return zip(asked, answers, strict=True)
-
-
-def _batches(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, count)):
-        yield batch
 
 
 def _by_size(objects: Iterable[HistoryObject]) -> Iterator[list[HistoryObject]]:

@@ -70,15 +70,41 @@ def test_known_inodes_are_bounded(tmp_path: Path) -> None:
         fill(tree)
         tree.commit()  # what changed is kept
         check(tree)
-        for _ in range(100):
-            if tree.ask("state")["inodes"] <= 320:
-                break
-            time.sleep(0.05)
-            os.listdir(tree.top)
-        else:
-            raise AssertionError(tree.ask("state"))
+        wait_until_few(tree)
         assert tree.ask("state")["names"] <= 320
         check(tree)
+
+
+def wait_until_few(tree: Mounted) -> None:
+    for _ in range(100):
+        if tree.ask("state")["inodes"] <= 320:
+            return
+        time.sleep(0.05)
+        os.listdir(tree.top)
+    raise AssertionError(tree.ask("state"))
+
+
+def test_of_many_new_files_the_names_are_kept(tmp_path: Path) -> None:
+    """Not what else is known of them: it is all new."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "before").mkdir()
+    with mounted(tmp_path, inodes=300) as tree:
+        fill(tree)
+        for number in range(1000):
+            (tree.top / "before" / f"f{number}").write_text(f"{number}")
+        (tree.top / "d0").rename(tree.top / "before" / "moved")
+        wait_until_few(tree)
+        found = dict(tree.ask("changes"))
+        expected = {f"d{number}": "new" for number in range(1, FOLDERS)}
+        expected |= {f"before/f{number}": "new" for number in range(1000)}
+        assert found == {**expected, "before/moved": "new"}
+        assert (tree.top / "before" / "f77").read_text() == "77"
+        (tree.top / "before" / "f77").rename(tree.top / "f77")
+        (tree.top / "before" / "f78").unlink()
+        found = dict(tree.ask("changes"))
+        assert found["f77"] == "new"
+        assert found.keys() - expected.keys() == {"before/moved", "f77"}
+        assert expected.keys() - found.keys() == {"before/f77", "before/f78"}
 
 
 def test_descriptors_are_bounded(tmp_path: Path) -> None:

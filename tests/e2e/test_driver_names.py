@@ -127,7 +127,7 @@ def test_names_of_any_bytes(tree: Mounted, name: bytes) -> None:
         file.write(b"x")
     assert os.listdir(os.fsencode(tree.backing)) == [name]
     os.rename(path, path[:-1] + b"z")
-    assert tree.ask("names") == {"": sorted(os.fsdecode(n) for n in (name, name[:-1] + b"z"))}
+    assert tree.ask("names") == {"": [os.fsdecode(name[:-1] + b"z")]}
 
 
 def test_a_name_that_is_too_long(tree: Mounted) -> None:

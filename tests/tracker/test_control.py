@@ -18,16 +18,25 @@ import pytest
 from live_trees import as_somebody
 
 from treering.store.errors import Conflict, DriverError, InvalidInput
-from treering.tracker.fuse.control import ControlServer, ask, socket_path
+from treering.tracker.fuse.control import ControlServer, ask, ask_for_parts, socket_path
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
+def answer(request: dict[str, Any]) -> dict[str, Any] | Iterator[dict[str, Any]]:
     match request["do"]:
         case "echo":
             return {"said": request["text"]}
         case "refuse":
             raise InvalidInput("not this", hint="but that")
+        case "count":
+            return parts(request["until"], request.get("fails", -1))
     raise ZeroDivisionError
+
+
+def parts(until: int, fails: int) -> Iterator[dict[str, Any]]:
+    for number in range(until):
+        if number == fails:
+            raise Conflict("no further")
+        yield {"number": number, "ballast": "x" * 10_000}
 
 
 @pytest.fixture
@@ -51,6 +60,26 @@ def test_it_answers(path: Path) -> None:
     with pytest.raises(DriverError, match="its log says more"):
         ask(path, "break")
     assert ask(path, "echo", text="still there") == {"said": "still there"}
+
+
+@pytest.mark.usefixtures("server")
+def test_an_answer_in_parts(path: Path) -> None:
+    for until in (0, 1, 500):
+        found = [part["number"] for part in ask_for_parts(path, "count", until=until)]
+        assert found == list(range(until))
+    replies = ask_for_parts(path, "count", until=10, fails=3)
+    assert [next(replies)["number"] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(Conflict, match="no further"):
+        next(replies)
+
+
+@pytest.mark.usefixtures("server")
+def test_who_reads_no_further_keeps_nobody_waiting(path: Path) -> None:
+    slow = ask_for_parts(path, "count", until=100_000)
+    next(slow)
+    assert ask(path, "echo", text="meanwhile") == {"said": "meanwhile"}
+    slow.close()
+    assert ask(path, "echo", text="after it") == {"said": "after it"}
 
 
 @pytest.mark.usefixtures("server")

@@ -90,16 +90,20 @@ class Tracking(RuleBasedStateMachine):
         if place := self.place(pick):
             self.tree.exchange(*place, *(self.place(other) or place))
 
-    @rule(pick=PICK)
-    def evict(self, pick: int) -> None:
-        """The kernel forgets a file that nobody uses, and looks it up again."""
+    @rule(pick=PICK, made=st.booleans())
+    def evict(self, pick: int, made: bool) -> None:
+        """The kernel forgets a file that nobody uses, and looks it up again. Of a new one its name
+        may be all that is kept."""
         place = self.place(pick)
         if place is None:
             return
         folder, name = place
         live = (folder.inside or {})[name]
-        if live.inside is None and live.names == 1 and self.tree.pair.evicted(live.serial):
-            live.serial = self.tree.pair.met(Home(folder.serial, name))
+        if live.inside is None and live.names == 1:
+            before, pair = live.serial, self.tree.pair
+            if pair.evicted(before, made=made):
+                live.serial = pair.met(Home(folder.serial, name))
+                self.written.pop(before, None)
 
     @precondition(lambda self: self.frozen is None)
     @rule()
@@ -273,8 +277,8 @@ def test_a_file_written_whole_takes_little_memory() -> None:
     for offset in range(0, size, 1 << 30):
         pair.wrote(serial, offset, 1 << 30, size)
     change = pair.active.files[serial]
-    assert len(change.blocks) == size // 65536
-    assert len(change.blocks.serialize()) < 8 << 20
+    assert len(change) == size // 65536
+    assert len(change.blocks().serialize()) < 8 << 20
 
 
 def test_truncated_and_grown_again() -> None:
@@ -380,13 +384,35 @@ def test_what_moved_is_not_evicted() -> None:
     assert pair.met(Home(TOP, b"b")) != clean
 
 
+def test_of_what_was_made_the_name_is_enough() -> None:
+    """Also when it moves after it was met again, or something else has taken its name."""
+    pair = MapPair(BLOCK)
+    old = made(pair, b"old")
+    committed(pair)
+    new = made(pair, b"new")
+    pair.wrote(new, 0, 5, 0)
+    assert not pair.evicted(new)
+    assert pair.evicted(new, made=True)
+    again = pair.met(Home(TOP, b"new"))
+    assert again != new
+    pair.renamed(Home(TOP, b"new"), Home(TOP, b"moved"))
+    assert pair.bound(again, pair.active) is None
+    pair.renamed(Home(TOP, b"old"), Home(TOP, b"new"))
+    assert not pair.evicted(old, made=True)
+    assert {change.path: change.what for change in map_changes(pair)} == {
+        b"moved": "new",
+        b"new": "new",
+        b"old": "deleted",
+    }
+
+
 def test_names_that_were_told_beforehand_are_all_changed_by_a_write() -> None:
     pair = MapPair(BLOCK)
     file = pair.met(Home(TOP, b"a"))
     pair.known(file, [Home(TOP, b"a"), Home(TOP, b"b")])
-    assert map_changes(pair) == []
+    assert list(map_changes(pair)) == []
     pair.wrote(file, 0, 1, 9)
-    assert [(change.path, change.what) for change in map_changes(pair)] == [
-        (b"a", "modified"),
-        (b"b", "modified"),
-    ]
+    assert {change.path: change.what for change in map_changes(pair)} == {
+        b"a": "modified",
+        b"b": "modified",
+    }

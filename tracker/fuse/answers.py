@@ -2,39 +2,39 @@
 
 | request | reply |
 |---|---|
-| `status` | era, base root, dirty files and bytes, requests, uptime |
-| `changes`, from behind `after` on | paths that differ from the base root; folders with new names |
-| `blocks` of a file by `serial`, from the block `from` on | runs; the `smallest` size it had |
-| `maps`, from the position `from` on | rows of the maps |
+| `hello` | process, top folder, base root |
+| `status` | the same, era, dirty files and bytes, requests, uptime |
+| `changes` | paths that differ from the base root; folders with new names; in parts |
+| `blocks` of a file by `serial` | runs, in parts; in each the `smallest` size that it had |
+| `maps` | rows of the maps, in parts |
 | `backing` | the descriptor of the top folder below the mount, after a barrier |
 | `found` with `rows`; at last `scanned` with `root` | what the scan at attach saw is taken in |
 | `detach` | the mount is off |
-
-Long answers come by pages: `next` is what to ask for to get on, null at the end.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
+from ...store.batches import batched
 from ...store.errors import DriverError
 from ..block_map import Serial
 from ..journal import Journal
 from ..map_changes import folders_with_new_names, map_changes
-from ..map_listing import MapRow, Position, map_rows, runs
-from .control import MAX_MESSAGE, Reply, raw, text
+from ..map_listing import MapRow, map_rows, runs
+from .control import MAX_MESSAGE, Reply, text
 from .driver import Driver
 from .found_changes import Row
 
 DETACH_SECONDS: Final = 10.0
-ROW_SIZE, BYTE_SIZE = 100, 6
-"""Bytes of a row in a reply, and of a byte of its paths, at most."""
+ROW_SIZE, TEXT_SIZE = 100, 6
+"""Bytes of a row in a reply, and of a character of its texts, at most."""
+RUNS_AT_ONCE: Final = 10_000
 Detach = Callable[[bool, float], None]
 Complete = Callable[[str], None]
 
@@ -54,17 +54,19 @@ class Answers:
         self._started = time.monotonic()
         self.scanned = False
 
-    def answer(self, request: dict[str, Any]) -> Reply:
+    def answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply]:
         """DriverError for what it does not know, Conflict for a mount in use."""
         match request.get("do"):
+            case "hello":
+                return self._hello()
             case "status":
                 return self._status()
             case "changes":
-                return self._changes(raw(request.get("after") or ""))
+                return _parts(self._changes())
             case "blocks":
-                return self._blocks(Serial(request["serial"]), int(request.get("from", 0)))
+                return self._blocks(Serial(request["serial"]))
             case "maps":
-                return self._maps(Position(*request.get("from", ())))
+                return _parts(map(_map_row, map_rows(self._pair)))
             case "backing":
                 self._driver.barrier()
                 return {"descriptor": self._driver.open_backing()}
@@ -78,21 +80,29 @@ class Answers:
                 return {}
         raise DriverError(f"the driver knows no {request.get('do')!r}")
 
-    def _status(self) -> Reply:
+    def _hello(self) -> Reply:
+        """What every command wants to know: no look at what changed."""
         with self._pair.lock:
-            active, frozen = self._pair.active, self._pair.frozen
-            files, size = len(active.changed()), active.dirty_bytes()
-            waiting = len(frozen.changed()) if frozen else 0
-            base = (frozen or active).base.decode()
-        seconds = time.monotonic() - self._started
-        requests = self._driver.session.requests
+            earlier, *_ = self._pair.maps()
+            base = earlier.base.decode()
         return {
             "pid": os.getpid(),
             "top": str(self._driver.folder),
             "base": base if self.scanned else None,
+        }
+
+    def _status(self) -> Reply:
+        with self._pair.lock:
+            active, frozen = self._pair.active, self._pair.frozen
+            changed, changes = active.changed(), list(active.files.values())
+            waiting = len(frozen.changed()) if frozen else 0
+        seconds = time.monotonic() - self._started
+        requests = self._driver.session.requests
+        return {
+            **self._hello(),
             "era": active.era,
-            "dirty": files,
-            "dirty_bytes": size,
+            "dirty": len(changed),
+            "dirty_bytes": sum(map(len, changes)) * self._pair.block_size,
             "frozen": waiting,
             "requests": requests,
             "requests_per_second": round(requests / max(seconds, 0.001), 1),
@@ -110,12 +120,12 @@ class Answers:
         self.scanned = True
         return {}
 
-    def _changes(self, after: bytes) -> Reply:
-        folders = folders_with_new_names(self._pair)
-        names = [(path + b"/", "names", folder, False) for path, folder in folders]
-        found = sorted([*map_changes(self._pair), *names], key=itemgetter(0))
-        behind = (each for each in found if not after or each[0] > after)
-        return _page((self._change(*each), text(each[0]), each[0]) for each in behind)
+    def _changes(self) -> Iterator[Reply]:
+        """Rows, and of folders that have new names another one."""
+        for change in map_changes(self._pair):
+            yield self._change(*change)
+        for path, folder in folders_with_new_names(self._pair):
+            yield self._change(path + b"/", "names", folder, False)
 
     def _change(self, path: bytes, what: str, serial: Serial | None, other: bool) -> Reply:
         inode = self._driver.inodes.find(serial or Serial(0))
@@ -128,16 +138,11 @@ class Answers:
             "serial": serial,
         }
 
-    def _blocks(self, serial: Serial, start: int) -> Reply:
+    def _blocks(self, serial: Serial) -> Iterator[Reply]:
         change = self._pair.file_change(serial)
-        found = runs(change.blocks, start)
-        rows = (({"first": first, "count": count}, first + count, b"") for first, count in found)
-        return {"smallest": change.smallest, **_page(rows)}
-
-    def _maps(self, start: Position) -> Reply:
-        return _page(
-            (_map_row(row), row.following, row.path) for row in map_rows(self._pair, start)
-        )
+        for some in batched(runs(change.blocks()), RUNS_AT_ONCE):
+            yield {"smallest": change.smallest, "rows": some}
+        yield {"smallest": change.smallest, "rows": []}
 
 
 def _map_row(row: MapRow) -> Reply:
@@ -150,13 +155,15 @@ def _map_row(row: MapRow) -> Reply:
     }
 
 
-def _page(found: Iterable[tuple[Reply, object, bytes]]) -> Reply:
-    """As many rows as a message takes. Each comes with where to ask on behind it, and its paths."""
-    rows: list[Reply] = []
+def _parts(rows: Iterable[Reply]) -> Iterator[Reply]:
+    """Each with as many rows as a message takes."""
+    some: list[Reply] = []
     size = 0
-    for row, following, paths in found:
-        rows.append(row)
-        size += ROW_SIZE + BYTE_SIZE * len(paths)
+    for row in rows:
+        some.append(row)
+        texts = (len(value) for value in row.values() if isinstance(value, str))
+        size += ROW_SIZE + TEXT_SIZE * sum(texts)
         if size > MAX_MESSAGE // 2:
-            return {"rows": rows, "next": following}
-    return {"rows": rows, "next": None}
+            yield {"rows": some}
+            some, size = [], 0
+    yield {"rows": some}

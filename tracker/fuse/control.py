@@ -1,7 +1,8 @@
 """The control socket of an attached tree: a Unix socket through which commands talk to its driver.
 
-A message is its length (4 bytes, little-endian, at most 1 MiB) and a JSON object; each request gets
-one reply. A request names what it wants as `do`; a reply has `error`, a sentence, where it failed.
+A message is its length (4 bytes, little-endian, at most 1 MiB) and a JSON object. A request names
+what it wants as `do`, and gets one reply, which has `error`, a sentence, where it failed. Rows, of
+which there may be many, come in several replies: all but the last have `more`.
 Where a reply has a `descriptor`, that goes along with it (SCM_RIGHTS), and is closed by the sender.
 Only the user who runs the driver, and root, are answered: whoever else connects is dropped, and so
 is who sends what is no request. Each connection has a thread of its own.
@@ -18,8 +19,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +39,8 @@ BACKLOG: Final = 64
 DESCRIPTOR: Final = struct.Struct("=i")
 CREDENTIALS: Final = struct.Struct("=iII")
 Reply = dict[str, Any]
-Answer = Callable[[dict[str, Any]], Reply]
+Answer = Callable[[dict[str, Any]], Reply | Iterator[Reply]]
+"""What answers a request: at once, or in parts, made as they are sent."""
 
 
 def text(name: bytes) -> str:
@@ -105,7 +107,25 @@ class ControlServer:
                 if request is None:
                     return
                 with self._busy():
-                    send(connection, self._reply(request))
+                    reply = self._reply(request)
+                    if isinstance(reply, dict):
+                        send(connection, reply)
+                        continue
+                self._send_parts(connection, request, reply)
+
+    def _send_parts(
+        self, connection: socket.socket, request: Reply, parts: Iterator[Reply]
+    ) -> None:
+        """Whoever reads them may take its time: it may be a pager."""
+        connection.settimeout(None)
+        while True:
+            reply = self._reply(request, lambda _request: next(parts, {"more": False}))
+            assert isinstance(reply, dict)
+            last = "error" in reply or "more" in reply
+            send(connection, reply if last else {**reply, "more": True})
+            if last:
+                break
+        connection.settimeout(SECONDS)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -118,9 +138,9 @@ class ControlServer:
                 self._answering -= 1
                 self._idle.notify_all()
 
-    def _reply(self, request: dict[str, Any]) -> Reply:
+    def _reply(self, request: Reply, answer: Answer | None = None) -> Reply | Iterator[Reply]:
         try:
-            return self._answer(request)
+            return (answer or self._answer)(request)
         except TreeringError as error:
             conflict = isinstance(error, Conflict)
             return {"error": error.message, "hint": error.hint, "conflict": conflict}
@@ -159,14 +179,30 @@ def _peer(connection: socket.socket) -> int:
 def ask(path: Path, what: str, *, seconds: float = SECONDS, **more: Any) -> Reply:
     """One request to the driver that listens at `path`, which has so many seconds for it.
     DriverError when it does not answer; Conflict, or DriverError, when it says what went wrong."""
+    with closing(ask_for_parts(path, what, seconds=seconds, **more)) as replies:
+        return next(replies)
+
+
+def ask_for_parts(
+    path: Path, what: str, *, seconds: float = SECONDS, **more: Any
+) -> Generator[Reply]:
+    """The replies to one request that is answered in parts; as `ask`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(seconds)
         try:
             _connect(connection, path)
             send(connection, {"do": what, **more})
-            reply = _receive_all(connection)
+            while True:
+                reply = _checked(_receive_all(connection))
+                if reply.get("more") is not False:
+                    yield reply
+                if not reply.get("more"):
+                    return
         except OSError as error:
             raise DriverError(f"the driver does not answer: {error}") from error
+
+
+def _checked(reply: Reply | None) -> Reply:
     if reply is None:
         raise DriverError("the driver does not answer us")
     if "error" in reply:

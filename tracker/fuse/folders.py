@@ -102,7 +102,7 @@ class FolderRequests:
 
 
 def _read(folder: OpenFolder) -> list[tuple[bytes, int, int]]:
-    number = folder.inode.key[1]
+    number = folder.inode.number
     names = [(b".", number, DT_DIR), (b"..", number, DT_DIR)]
     with os.scandir(folder.descriptor) as found:
         for each in found:

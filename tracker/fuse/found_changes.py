@@ -126,7 +126,7 @@ class FoundChanges:
         with suppress(FileNotFoundError, NotADirectoryError):
             inode, _ = self._inodes.look_up(parent, raw(step.name))
             counted.append(inode)
-            if inode.key[1] == step.inode:
+            if inode.number == step.inode:
                 return inode
         return None
 

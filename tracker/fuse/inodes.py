@@ -28,14 +28,18 @@ FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 RESERVED: Final = b".treering"
 
 
+Key = int | tuple[int, int]
+
+
 @dataclass(eq=False, slots=True)
 class Inode:
-    """`key` is the backing's device and inode number. `size` is that of a regular file, kept while
-    it is open. `era`: in which it was made, 0 for what was there before. `files` are open files.
+    """`key` is the inode number in the backing, with the device if that is not the top's. `size` is
+    that of a regular file, kept while it is open. `era`: in which it was made, 0 for what was there
+    before. `files` are open files.
     `plain`: it has no set-ID bits or capabilities that a write would take away."""
 
     serial: Serial
-    key: tuple[int, int]
+    key: Key
     kind: int
     tracked: bool
     recorder: Recorder
@@ -45,6 +49,11 @@ class Inode:
     size: int = 0
     era: int = 0
     plain: bool = False
+
+    @property
+    def number(self) -> int:
+        """The inode number in the backing."""
+        return self.key if isinstance(self.key, int) else self.key[1]
 
     @property
     def is_folder(self) -> bool:
@@ -60,9 +69,10 @@ class InodeTable:
         self._max_descriptors = max_descriptors
         self._lock = threading.RLock()
         info = os.fstat(top)
-        self.top = Inode(TOP, (info.st_dev, info.st_ino), stat.S_IFDIR, True, pair, top, lookups=1)
+        self._device = info.st_dev
+        self.top = Inode(TOP, info.st_ino, stat.S_IFDIR, True, pair, top, lookups=1)
         self._by_serial: dict[int, Inode] = {TOP: self.top}
-        self._by_key: dict[tuple[int, int], Inode] = {self.top.key: self.top}
+        self._by_key: dict[Key, Inode] = {self.top.key: self.top}
         self._open: OrderedDict[Serial, None] = OrderedDict()
         self.met: Callable[[], None] = lambda: None
         """Called after each look-up. It must not block."""
@@ -90,7 +100,12 @@ class InodeTable:
     def known(self, number: int) -> Inode | None:
         """The inode with this number in the backing, if it is known."""
         with self._lock:
-            return self._by_key.get((self.top.key[0], number))
+            return self._by_key.get(number)
+
+    def _key(self, info: os.stat_result) -> Key:
+        """Nearly all are on the top's device, and a pair takes three times as much."""
+        number, device = info.st_ino, info.st_dev
+        return number if device == self._device else (device, number)
 
     def look_up(self, parent: Inode, name: bytes) -> tuple[Inode, os.stat_result]:
         """Open and count what lies there. OSError."""
@@ -106,7 +121,7 @@ class InodeTable:
         """Count a look-up of what is open as `descriptor`, which is ours from now on."""
         home = Home(parent.serial, name)
         with self._lock:
-            inode = self._by_key.get((info.st_dev, info.st_ino))
+            inode = self._by_key.get(self._key(info))
             if inode is not None:
                 self._pair.met(home, inode.serial)
             else:
@@ -130,7 +145,7 @@ class InodeTable:
         return inode
 
     def _add(self, serial: Serial, info: os.stat_result, *, tracked: bool) -> Inode:
-        key = (info.st_dev, info.st_ino)
+        key = self._key(info)
         recorder: Recorder = self._pair if tracked else self._unrecorded
         inode = Inode(serial, key, stat.S_IFMT(info.st_mode), tracked, recorder)
         inode.size = info.st_size
@@ -141,12 +156,12 @@ class InodeTable:
     def oldest(self, count: int) -> list[Home]:
         """A name of each of the inodes that were met first and that the kernel knows. They count as
         met last from now on. What it has forgotten, and was kept because it had changed, is
-        dropped if that has been committed."""
+        dropped if that has been committed, or its name tells it all."""
         found = []
         with self._lock:
             for serial, inode in list(islice(self._by_serial.items(), 1, count + 1)):
                 if serial in self._by_serial and inode.lookups <= 0:
-                    self.release(inode)
+                    self.release(inode, made=True)
                 if self._by_serial.pop(serial, None) is None:
                     continue  # dropped now, or along with what was in it
                 self._by_serial[serial] = inode
@@ -178,7 +193,7 @@ class InodeTable:
             except FileNotFoundError:
                 continue
             info = os.fstat(descriptor)
-            if (info.st_dev, info.st_ino) == inode.key:
+            if self._key(info) == inode.key:
                 return descriptor
             os.close(descriptor)
         raise OSError(errno.ESTALE, "changed behind the mount")
@@ -222,9 +237,9 @@ class InodeTable:
                 inode.lookups -= count
                 self.release(inode)
 
-    def release(self, inode: Inode) -> None:
-        """Drop an inode if nobody uses it and nothing need be remembered of it. Call it when a use
-        has ended."""
+    def release(self, inode: Inode, *, made: bool = False) -> None:
+        """Drop an inode if nobody uses it and nothing need be remembered of it; `made` as in
+        `MapPair.evicted`. Call it when a use has ended."""
         with self._lock:
             while inode is not self.top and inode.lookups <= 0 and not inode.files:
                 with self._pair.lock:
@@ -234,7 +249,7 @@ class InodeTable:
                     if self._links(inode):
                         return  # it has names that we never saw
                     self._pair.ended(inode.serial, folder=inode.is_folder)
-                elif not self._pair.evicted(inode.serial):
+                elif not self._pair.evicted(inode.serial, made=made):
                     return
                 self._shut(inode)
                 del self._by_serial[inode.serial]

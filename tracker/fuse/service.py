@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -142,7 +143,7 @@ class Service:
         target = os.fsencode(self._top) + b"/" + RESERVED
         syscalls.mount(str(self._inside), target, "", syscalls.MS_BIND)
 
-    def _answer(self, request: dict[str, Any]) -> Reply:
+    def _answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply]:
         if self._answers is None:
             raise DriverError("the driver is only starting")
         return self._answers.answer(request)

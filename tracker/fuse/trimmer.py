@@ -14,7 +14,7 @@ from .inodes import InodeTable
 from .protocol import Notify
 from .session import Session
 
-MAX_INODES: Final = 262_144
+MAX_INODES: Final = 131_072
 AT_ONCE: Final = 1024
 
 
@@ -25,13 +25,14 @@ class Trimmer:
         self._inodes = inodes
         self._session = session
         self._limit = limit
+        self._most = limit
         self._wanted = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="trimmer", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        if len(self._inodes) > self._limit:
+        if len(self._inodes) > self._most:
             self._wanted.set()
 
     def stop(self) -> None:
@@ -58,3 +59,5 @@ class Trimmer:
                 except OSError:
                     pass  # it does not know the name, or the mount is going
             asked += AT_ONCE
+        # What cannot be forgotten is not asked again before there is much more of it.
+        self._most = max(self._limit, len(self._inodes) * 5 // 4)
