@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from live_trees import NOBODY, NobodyWork
 from running import Done
 
 from treering.tracker.fuse.surroundings import mounted_on
+
+PYTHON_TESTS = ["test_os", "test_posix", "test_mmap", "test_shutil", "test_fcntl"]
+STRESSORS = ["access", "chmod", "dir", "fallocate", "flock", "hdd", "link", "open", "rename"]
+STRESSORS += ["symlink", "utime", "xattr"]
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def as_nobody(command: Sequence[str | Path], **environment: str) -> str:
         extra_groups=[],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -131,3 +136,28 @@ def test_detached_it_is_gone(nobody: NobodyWork, served: subprocess.Popen[bytes]
     served.wait(timeout=20)
     assert mounted_on(nobody.top) is None
     assert (nobody.top / "f").read_text() == "content\n"
+
+
+def on_the_mount(nobody: NobodyWork, command: Sequence[str | Path]) -> str:
+    folder = str(nobody.top / "work")
+    libraries = f"{nobody.python.parents[2]}/python/lib"
+    given = [str(argument).replace("@", folder) for argument in command]
+    return as_nobody(given, TMPDIR=folder, LC_ALL="C.UTF-8", LD_LIBRARY_PATH=libraries)
+
+
+@pytest.mark.usefixtures("served")
+def test_what_python_expects_of_a_file_system(nobody: NobodyWork) -> None:
+    """Other things than it expects as root: here permissions count."""
+    shell(nobody, 'mkdir "$TOP/work"')
+    python = nobody.python.parents[2] / "python" / "bin" / f"python3.{sys.version_info.minor}"
+    said = on_the_mount(nobody, [python, "-m", "test", "--tempdir", "@", *PYTHON_TESTS])
+    assert "Result: SUCCESS" in said
+
+
+@pytest.mark.usefixtures("served")
+def test_stress_ng(nobody: NobodyWork) -> None:
+    shell(nobody, 'mkdir "$TOP/work"')
+    for name in STRESSORS if os.environ.get("TREERING_LONG") == "1" else STRESSORS[::3]:
+        options = [f"--{name}", "1", f"--{name}-ops", "30", "--timeout", "5", "--verify"]
+        on_the_mount(nobody, ["stress-ng", "--temp-path", "@", *options])
+    assert shell(nobody, 'touch "$TOP/work/still"; ls "$TOP"') == "work\n"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from . import protocol
+from .guard import descriptor_path
 from .inodes import Inode, InodeTable
 from .names import entry
 from .protocol import OpenReply, Request
@@ -42,7 +43,11 @@ class FolderRequests:
     def opendir(self, request: Request) -> bytes:
         inode = self._inodes.get(request.node)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        descriptor = os.open(b".", flags, dir_fd=self._inodes.descriptor(inode))
+        known = self._inodes.descriptor(inode)
+        try:
+            descriptor = os.open(b".", flags, dir_fd=known)
+        except PermissionError:  # one may list a folder that one may not enter
+            descriptor = os.open(descriptor_path(known), flags)
         self._folders[descriptor] = OpenFolder(inode, descriptor)
         inode.files += 1
         return protocol.OPEN_OUT.pack(descriptor, OPENED, 0)
