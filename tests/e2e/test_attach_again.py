@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from attached_trees import attached, away, driver, scanned, take_off, told, wait_until_off
 from faulting import seed
-from live_trees import Work, build
+from live_trees import Work, build, fingerprint
 
 from treering.tracker.heartbeat import SECONDS, last_beat
 from treering.tracker.scan_state import COARSE_NS
@@ -205,5 +208,75 @@ def test_again_and_again(work: Work, number: int) -> None:
             else:
                 away(work, "detach")
             assert told(work) == scanned(work)
+    finally:
+        take_off(work.top)
+
+
+LOAD = """
+import os, random, sys
+top, kind = ".", sys.argv[1]  # not by a path that leads elsewhere once the mount is off
+chance = random.Random(kind)
+number = 0
+try:
+    while True:
+        number += 1
+        if kind == "replaces":
+            path = f"{top}/f{number % 20}"
+            with open(path + ".new", "wb") as file:
+                file.write(b"%d" % number * 1000)
+                os.fsync(file.fileno())
+            os.rename(path + ".new", path)
+        elif kind == "overwrites":
+            with open(f"{top}/disk", "r+b") as file:
+                os.pwrite(file.fileno(), chance.randbytes(5000), chance.randrange(1 << 21))
+        else:
+            folder = f"{top}/{chance.choice('abcd')}"
+            os.makedirs(folder, exist_ok=True)
+            with open(f"{folder}/{number % 30}", "ab") as file:
+                file.write(chance.randbytes(100))
+            if chance.random() < 0.1:
+                os.rename(folder, f"{top}/{number}")
+            for name in chance.sample(os.listdir(top), 2):
+                if name.isdigit():
+                    for inner in os.listdir(f"{top}/{name}"):
+                        os.unlink(f"{top}/{name}/{inner}")
+                    os.rmdir(f"{top}/{name}")
+except OSError as error:
+    sys.exit(f"ended: {error.strerror}")
+"""
+KINDS = ("replaces", "overwrites", "moves")
+TIMES = 200 if os.environ.get("TREERING_LONG") == "1" else 2
+
+
+def test_killed_under_load_the_next_commit_is_the_tree(work: Work, tmp_path: Path) -> None:
+    """Nobody hangs, and what the next driver is told is what a scan finds."""
+    chance = random.Random(seed())
+    build(work.top, {"disk": chance.randbytes(2 << 20)})
+    work.commit("first")
+    try:
+        for number in range(TIMES):
+            away(work, "attach")
+            load = [
+                subprocess.Popen(
+                    [sys.executable, "-c", LOAD, kind], cwd=work.top, stderr=subprocess.PIPE
+                )
+                for kind in KINDS
+            ]
+            time.sleep(0.2 + chance.random() / 2)
+            kill(work)
+            for writer in load:
+                assert b"ended: " in writer.communicate(timeout=20)[1]
+            wait_until_off(work.top)
+            if number % 2:
+                away(work, "attach")
+                assert told(work) == scanned(work)
+                away(work, "detach")
+            away(work, "commit", "-m", "after it")
+            assert scanned(work) == ({}, 0)
+            target = tmp_path / f"restored {number}"
+            away(work, "restore", "--target", str(target))
+            assert fingerprint(target) == fingerprint(work.top)
+            shutil.rmtree(target)
+        away(work, "fsck", "--read-data")
     finally:
         take_off(work.top)
