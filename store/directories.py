@@ -115,6 +115,16 @@ class DirectoryBuilder:
             self._on_leaf(child, final)
         self._push(child, 1)
 
+    def takes(self, height: int) -> bool:
+        """Whether a stored node of this height (0 is a leaf) can be next: nothing that is begun
+        would have to go before it into a node as low."""
+        return not self._entries and not any(self._heights[:height])
+
+    def add_node(self, child: Child, height: int) -> None:
+        """Take over a stored node of this height whole, where it can be next; one that was closed
+        by the end of its folder only as the last."""
+        self._push(child, height + 1)
+
     def finish(self) -> Folder:
         """The folder. The builder is done, and lets go of whom it told: it may be who made it, and
         a million folders would then wait for the garbage collector."""
@@ -159,7 +169,7 @@ class DirectoryBuilder:
         self._push(child, 1)
 
     def _push(self, child: Child, height: int) -> None:
-        if len(self._heights) < height:
+        while len(self._heights) < height:
             self._heights.append([])
         children = self._heights[height - 1]
         children.append(child)
