@@ -8,6 +8,7 @@ run tells of the change at hand; everywhere else they are new ones.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from support import BLOCK, open_store
 
 from treering.store.block_store import BlockStore
 from treering.store.repository import Repository
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A run in the background has it ignored, and so would have all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile(

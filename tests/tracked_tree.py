@@ -4,12 +4,14 @@ is not marked is the one that was stored, as long as it was then."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from treering.tracker.block_map import TOP, BlockMap, Home, Serial
 from treering.tracker.map_pair import MapPair
+from treering.tracker.name_log import NameLog
+from treering.tracker.swap import Swap
 
 BLOCK = 4
 
@@ -55,6 +57,11 @@ class TrackedTree:
     pair: MapPair = field(default_factory=lambda: MapPair(BLOCK))
     top: Live = field(default_factory=lambda: Live(TOP, inside={}))
     made: int = 0
+    all: dict[Serial, Live] = field(default_factory=dict)
+    """Also what has no name any more."""
+
+    def __post_init__(self) -> None:
+        self.all[TOP] = self.top
 
     def folders(self) -> list[Live]:
         return [x for x in self.top.below() if x.inside is not None]
@@ -73,7 +80,7 @@ class TrackedTree:
         serial = self.pair.made(Home(folder.serial, name))
         self.made += 1000  # so that no two are the same
         inside: dict[bytes, Live] | None = {} if is_folder else None
-        folder.inside[name] = Live(serial, self.made, inside=inside, names=1)
+        folder.inside[name] = self.all[serial] = Live(serial, self.made, inside=inside, names=1)
 
     def write(self, file: Live, offset: int, data: bytes) -> None:
         self.pair.wrote(file.serial, offset, len(data), len(file.content))
@@ -198,3 +205,118 @@ class Assembled:
 
 def _blocks(content: bytes) -> list[bytes]:
     return [content[start : start + BLOCK] for start in range(0, len(content), BLOCK)]
+
+
+class Looked(NamedTuple):
+    """What a commit records of an object besides content and names."""
+
+    attributes: int
+    size: int
+    is_folder: bool
+
+
+@dataclass
+class Objects:
+    """The live objects of a tree, for a swap. `reads` counts blocks."""
+
+    tree: TrackedTree
+    reads: int = 0
+
+    def read(self, serial: Serial, offset: int, length: int) -> bytes:
+        self.reads += 1
+        return self.tree.all[serial].content[offset : offset + length]
+
+    def attributes(self, serial: Serial) -> Looked:
+        live = self.tree.all[serial]
+        return Looked(live.attributes, len(live.content), live.inside is not None)
+
+
+@dataclass
+class Captured:
+    """The tree as it stood at a swap, from the base, what is frozen, and the live objects, in any
+    order, while they go on changing."""
+
+    tree: TrackedTree
+    swap: Swap[Looked]
+    log: NameLog
+    frozen: BlockMap
+    base: Value
+    blocks: dict[tuple[Serial, int], bytes] = field(default_factory=dict)
+    looked: dict[Serial, Looked] = field(default_factory=dict)
+
+    def look(self, serial: Serial) -> Looked:
+        """An object's attributes: a commit asks once."""
+        if serial not in self.looked:
+            self.looked[serial] = self.swap.attributes(serial)
+        return self.looked[serial]
+
+    def take(self, serial: Serial, numbers: Iterable[int]) -> None:
+        """Capture some blocks of a file, as a commit does: read, then ask."""
+        objects = Objects(self.tree)
+        self.look(serial)
+        numbers = [number for number in numbers if (serial, number) not in self.blocks]
+        read = {number: objects.read(serial, number * BLOCK, BLOCK) for number in numbers}
+        for number, data in {**read, **self.swap.settle(serial, numbers)}.items():
+            self.blocks[serial, number] = data
+
+    def value(self) -> Value:
+        return self._of(TOP, self.base)
+
+    def _of(self, serial: Serial, before: Value | None) -> Value:
+        looked = self.look(serial)
+        if isinstance(before, Folder) != looked.is_folder:
+            before = None
+        marked = before is None or serial in self.frozen.attributes
+        attributes = looked.attributes if marked or before is None else before.attributes
+        if looked.is_folder:
+            folder = before if isinstance(before, Folder) else None
+            return Folder(attributes, dict(self._inside(serial, folder)))
+        return File(attributes, self._content(serial, looked.size, before))
+
+    def _inside(self, serial: Serial, before: Folder | None) -> Iterator[tuple[bytes, Value]]:
+        changed = self.frozen.names.get(serial, {})
+        for name in self._names(serial, before):
+            child = self.log.at(Home(serial, name))
+            if child is None:
+                child = self._listed(serial, name)
+            if child is not None:
+                path = self._base_path(child) if before is not None or changed else None
+                yield name, self._of(child, look_up(self.base, path))
+            elif before is not None and name not in changed and name in before.inside:
+                yield name, before.inside[name]
+
+    def _names(self, serial: Serial, before: Folder | None) -> set[bytes]:
+        """Of a folder of the base, those it had and those that changed; of a new one, what is there
+        now but for what has changed since."""
+        if before is not None:
+            return before.inside.keys() | self.frozen.names.get(serial, {}).keys()
+        later = self.log.changed(serial)
+        now = self.tree.all[serial].inside or {}
+        return {n for n in now if n not in later} | {n for n, was in later.items() if was}
+
+    def _listed(self, serial: Serial, name: bytes) -> Serial | None:
+        if name in self.log.changed(serial):
+            return None
+        live = (self.tree.all[serial].inside or {}).get(name)
+        return live.serial if live is not None else None
+
+    def _base_path(self, serial: Serial) -> bytes | None:
+        return self.tree.pair.bound(serial, self.frozen)
+
+    def _content(self, serial: Serial, size: int, before: Value | None) -> bytes:
+        if isinstance(before, File) and serial not in self.frozen.files:
+            return before.content
+        stored = _blocks(before.content) if isinstance(before, File) else []
+        count = -(-size // BLOCK)
+        wanted = self.swap.frozen_blocks(serial, count)
+        if before is None:
+            wanted.add_range(0, count)
+        self.take(serial, wanted)
+        found = []
+        for number in range(count):
+            length = min(BLOCK, size - number * BLOCK)
+            if number in wanted:
+                found.append(self.blocks[serial, number][:length].ljust(length, b"\0"))
+            else:
+                found.append(stored[number] if number < len(stored) else bytes(length))
+        return b"".join(found)

@@ -96,19 +96,22 @@ class _Changes:
                 yield path, folder
 
     def _what(self, home: Home, serial: Serial | None, existed: bool) -> What | None:
-        if serial is None and existed:
-            return "deleted"
+        if serial is None and not self._is_new_there(home):
+            return "deleted" if existed else None
         if not existed:
-            # Also what is not known any more, see `MapPair.evicted`; not what a later era deleted.
-            gone = serial is None and any(
-                changes.names.get(home.folder, {}).get(home.name) for changes in self._maps
-            )
-            return None if gone else "new"
+            return "new"
         return None if serial and self._lies_where_it_did(serial, home) else "modified"
+
+    def _is_new_there(self, home: Home) -> bool:
+        """Whether something new lies there, even if it is not known any more, or bound to nothing
+        (`MapPair.evicted`): the last map that has the name tells."""
+        words = [changes.names.get(home.folder, {}).get(home.name) for changes in self._maps]
+        last = [existed for existed in words if existed is not None][-1:]
+        return last == [False]
 
     def _lies_where_it_did(self, serial: Serial, home: Home) -> bool:
         bound = [changes.homes[serial] for changes in self._maps if serial in changes.homes]
-        return not bound or bound[0] == home
+        return bound[0] == home if bound else not self._is_new_there(home)
 
     def of_objects(self, serials: Iterable[Serial]) -> Iterator[MapChange]:
         """Content and attributes of what the base has, where its name is the base's too."""

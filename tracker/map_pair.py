@@ -15,12 +15,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from enum import Enum
-
-from pyroaring import BitMap64
+from typing import Any
 
 from ..store.errors import LockHeld
 from .block_map import TOP, BlockMap, Entered, FileChange, Home, Serial
+from .name_log import NameLog
 from .name_table import NameTable
+from .saved_blocks import SavedBlocks
+from .swap import Objects, Swap
 
 
 class BlockStatus(Enum):
@@ -41,23 +43,30 @@ class MapPair:
         self.names = NameTable()
         self.active = BlockMap(block_size, 1, base)
         self.frozen: BlockMap | None = None
-        self.captured: dict[Serial, BitMap64] = {}
+        self.log: NameLog | None = None
+        self.swap: Swap[Any] | None = None
         self._ended: list[tuple[Serial, bool]] = []
 
     # -- content and attributes ------------------------------------------------------------------
 
     def wrote(self, serial: Serial, offset: int, length: int, size: int) -> None:
         """Bytes of a file of `size` bytes are about to be written, perhaps beyond its end."""
+        if self.swap is not None:
+            self.swap.before_write(serial, offset, length, size)
         with self.lock:
             self.active.write(serial, offset, length)
             if length > 0 and offset + length > size:
                 self.active.resize(serial, size, offset + length)
 
     def resized(self, serial: Serial, before: int, after: int) -> None:
+        if self.swap is not None:
+            self.swap.before_resize(serial, before, after)
         with self.lock:
             self.active.resize(serial, before, after)
 
     def touched(self, serial: Serial) -> None:
+        if self.swap is not None:
+            self.swap.before_touch(serial)
         with self.lock:
             self.active.touch(serial)
 
@@ -108,14 +117,20 @@ class MapPair:
             moved = self._take(old)
             if self.names.at(new) is not None:
                 self._take(new)
-            self._put(self._known(moved), new)
+            known = self._known(moved)
+            if moved is None and self.log is not None:
+                self.log.unseen(old, known)
+            self._put(known, new)
 
     def exchanged(self, one: Home, other: Home) -> None:
         """Two objects changed places (RENAME_EXCHANGE)."""
         with self.lock:
             first, second = self._take(one), self._take(other)
-            self._put(self._known(first), other)
-            self._put(self._known(second), one)
+            for was, there, goes in ((one, first, other), (other, second, one)):
+                known = self._known(there)
+                if there is None and self.log is not None:
+                    self.log.unseen(was, known)
+                self._put(known, goes)
 
     def ended(self, serial: Serial, *, folder: bool = False) -> None:
         """An object without a name is open nowhere any more. What is frozen still speaks of it."""
@@ -160,11 +175,15 @@ class MapPair:
         return serial
 
     def _put(self, serial: Serial, home: Home) -> None:
+        if self.log is not None:
+            self.log.changing(home)
         self.active.rename(home, existed=self.names.at(home) is not None)
         self.names.add(serial, home)
 
     def _take(self, home: Home) -> Serial | None:
         serial = self.names.at(home)
+        if self.log is not None:
+            self.log.changing(home)
         if serial is not None:
             self._bind(serial)
             self.names.remove(home)
@@ -209,8 +228,14 @@ class MapPair:
                 raise LockHeld("another commit has frozen the map")
             frozen = self.frozen = self.active
             self.active = BlockMap(self.block_size, frozen.era + 1)
-            self.captured = {}
+            self.log = NameLog(self.names)
             return frozen
+
+    def preserve(self, objects: Objects[Any], saved: SavedBlocks) -> Swap[Any]:
+        """Have what is frozen saved before it changes. Right after `freeze`, before any change."""
+        assert self.frozen is not None and self.log is not None
+        self.swap = Swap(self.frozen, self.log, self.lock, objects, saved)
+        return self.swap
 
     def committed(self, root: bytes, entered: Entered | None = None) -> None:
         """The commit of the frozen map is durable as `root`. `entered`: all of it but for None."""
@@ -230,20 +255,27 @@ class MapPair:
                 self._thaw()
 
     def _merge_back(self, earlier: BlockMap, base: bytes) -> None:
-        gone = [
-            home
-            for folder, names in self.active.names.items()
-            for name, existed in names.items()
-            if existed and self.names.at(home := Home(folder, name)) is None
-        ]
         earlier.merge(self.active)
-        for home in gone:
-            earlier.unname(home)
+        for folder, names in self.active.names.items():
+            for name, existed in names.items():
+                self._merge_name(earlier, Home(folder, name), existed)
         earlier.era, earlier.base = self.active.era, base
         self.active = earlier
 
+    def _merge_name(self, merged: BlockMap, home: Home, existed: bool) -> None:
+        """The earlier word on a name counts now, so what the later one said of what lies there has
+        to be said otherwise: that nothing does, or that it is new though the base has the name."""
+        serial = self.names.at(home)
+        if existed and serial is None:
+            merged.unname(home)
+        elif not existed and not merged.is_new_name(home):
+            if serial is None:  # not known any more: see `evicted`
+                serial = self.names.new()
+                self.names.add(serial, home)
+            merged.bind(serial, None)
+
     def _thaw(self) -> None:
-        self.frozen, self.captured = None, {}
+        self.frozen = self.log = self.swap = None
         self._drop_ended()
 
     # -- asking ----------------------------------------------------------------------------------
@@ -260,6 +292,8 @@ class MapPair:
             home = next((m.homes[serial] for m in maps if serial in m.homes), _UNMOVED)
             if home is _UNMOVED:
                 home = next(iter(self.names.homes(serial)), None)
+                if home is not None and any(m.is_new_name(home) for m in maps):
+                    return None
             if home is None:
                 return None
             parts.append(home.name)
@@ -293,14 +327,14 @@ class MapPair:
     def status(self, serial: Serial, block: int) -> BlockStatus:
         """Of one block; the earlier map counts, for it is what is still to be done."""
         with self.lock:
-            frozen = self.frozen.files.get(serial) if self.frozen else None
-            if frozen is not None and block in frozen:
-                done = block in self.captured.get(serial, ())
-                return BlockStatus.CAPTURED if done else BlockStatus.FROZEN
-            active = self.active.files.get(serial)
-            if active is not None and block in active:
-                return BlockStatus.ACTIVE
-            return BlockStatus.CLEAN
+            swap, found = self.swap, BlockStatus.CLEAN
+            if self.frozen is not None and block in self.frozen.files.get(serial, ()):
+                found = BlockStatus.FROZEN
+            elif block in self.active.files.get(serial, ()):
+                found = BlockStatus.ACTIVE
+        if found is BlockStatus.FROZEN and swap is not None and swap.is_captured(serial, block):
+            return BlockStatus.CAPTURED
+        return found
 
 
 _UNMOVED = Home(TOP, b"")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tracked_tree import BLOCK, Assembled, Folder, Live, TrackedTree, Value
+from tracked_tree import BLOCK, Assembled, Captured, Folder, Live, Objects, TrackedTree, Value
 
 from treering.store.errors import LockHeld
 from treering.tracker.block_map import TOP, Entered, Home, Serial
 from treering.tracker.map_changes import map_changes
 from treering.tracker.map_pair import BlockStatus, MapPair
+from treering.tracker.saved_blocks import SavedBlocks
 
 NAMES = st.sampled_from([b"a", b"b", b"c", b"d"])
 PICK = st.integers(0, 1 << 16)
@@ -103,6 +105,7 @@ class Tracking(RuleBasedStateMachine):
             before, pair = live.serial, self.tree.pair
             if pair.evicted(before, made=made):
                 live.serial = pair.met(Home(folder.serial, name))
+                self.tree.all[live.serial] = live
                 self.written.pop(before, None)
 
     @precondition(lambda self: self.frozen is None)
@@ -112,10 +115,26 @@ class Tracking(RuleBasedStateMachine):
         self.frozen = self.tree.top.value()
         self.written_before, self.written = self.written, {}
         assert Assembled(self.tree, frozen, self.base).value() == self.frozen
+        pair = self.tree.pair
+        swap = pair.preserve(Objects(self.tree), SavedBlocks(Path("/nowhere")))
+        assert pair.log is not None
+        self.captured = Captured(self.tree, swap, pair.log, frozen, self.base)
+
+    @precondition(lambda self: self.frozen is not None)
+    @rule(pick=PICK, blocks=st.sets(st.integers(0, 6)))
+    def capture_some(self, pick: int, blocks: set[int]) -> None:
+        """The commit reads some of what is frozen; the rest may change before it comes to it."""
+        serials = sorted(self.captured.frozen.files)
+        if serials:
+            serial = serials[pick % len(serials)]
+            wanted = self.captured.swap.frozen_blocks(serial, 7)
+            if self.captured.log.path(serial) is not None:
+                self.captured.take(serial, blocks & set(wanted))
 
     @precondition(lambda self: self.frozen is not None)
     @rule()
     def commit(self) -> None:
+        assert self.captured.value() == self.frozen
         assert self.frozen is not None
         self.base, self.frozen = self.frozen, None
         self.written_before = {}

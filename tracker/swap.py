@@ -1,0 +1,181 @@
+"""What stood at the instant of a commit while the tree goes on changing.
+
+A commit reads the frozen blocks from the tree itself. Whoever is about to change one that was not
+read yet first saves what it holds; the commit reads, then asks which of what it read had been saved
+before, and takes those from here. To check, to save and to mark is one step for each block, and so
+is the commit's question, which makes the others captured: so it gets every block as it stood at the
+swap, and no writer waits for more than one read.
+
+The same holds for an object's attributes, its size among them.
+
+Any thread. Locks: one of `LOCKS` for a serial, then the pair's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Final, Generic, Protocol, TypeVar
+
+from pyroaring import BitMap64
+
+from ..store.errors import StorageError
+from .block_map import TOP, BlockMap, Home, Serial
+from .name_log import NameLog
+from .saved_blocks import SavedBlocks
+
+LOCKS: Final = 64
+Attributes = TypeVar("Attributes")
+Attributes_co = TypeVar("Attributes_co", covariant=True)
+
+
+class Objects(Protocol[Attributes_co]):
+    """The live objects, by serial. OSError."""
+
+    def read(self, serial: Serial, offset: int, length: int) -> bytes:
+        """Bytes of a file; fewer at its end."""
+
+    def attributes(self, serial: Serial) -> Attributes_co:
+        """What a commit records of an object besides content and names."""
+
+
+class Swap(Generic[Attributes]):
+    """From a swap to the end of its commit. `frozen` are the changes that the commit takes, which
+    nobody changes any more. After a failure nothing is saved, and the commit cannot go on."""
+
+    def __init__(
+        self,
+        frozen: BlockMap,
+        log: NameLog,
+        lock: threading.Lock,
+        objects: Objects[Attributes],
+        saved: SavedBlocks,
+    ) -> None:
+        self._frozen = frozen
+        self._log = log
+        self._names_lock = lock
+        self._objects = objects
+        self._saved = saved
+        self._block_size = frozen.block_size
+        self._locks = [threading.Lock() for _ in range(LOCKS)]
+        self._captured: dict[Serial, BitMap64] = {}
+        self._attributes: dict[Serial, Attributes] = {}
+        self._looked_at: set[Serial] = set()
+        self._new: dict[Serial, bool] = {}
+        self.failure: StorageError | None = None
+
+    # -- before a change -------------------------------------------------------------------------
+
+    def before_write(self, serial: Serial, offset: int, length: int, size: int) -> None:
+        """Bytes of a file of `size` bytes are about to be written, perhaps beyond its end: of what
+        is behind the size that the commit records it takes nothing."""
+        if length > 0:
+            self._save(serial, offset, min(offset + length, size))
+
+    def before_resize(self, serial: Serial, before: int, after: int) -> None:
+        """A file is about to change its size."""
+        self._save(serial, after, before)
+
+    def before_touch(self, serial: Serial) -> None:
+        """Attributes are about to change."""
+        self._save(serial, 0, 0)
+
+    def concerns(self, serial: Serial) -> bool:
+        """Whether a change of this object has to be told; a commit that failed wants none."""
+        return self.failure is None and (self._is_frozen(serial) or self._is_new(serial))
+
+    def _save(self, serial: Serial, start: int, end: int) -> None:
+        """Save the attributes, and the blocks that have any byte from `start` to `end`."""
+        if not self.concerns(serial):
+            return
+        size = self._block_size
+        try:
+            with self._lock(serial):
+                if serial not in self._looked_at:
+                    self._attributes[serial] = self._objects.attributes(serial)
+                    self._looked_at.add(serial)
+                for number in self._wanted(serial, start // size, -(-end // size)):
+                    data = self._objects.read(serial, number * size, size)
+                    self._saved.put(serial, number, data)
+        except StorageError as error:
+            self.failure = error
+
+    def _wanted(self, serial: Serial, first: int, end: int) -> BitMap64:
+        """Which of these blocks have to be saved."""
+        blocks = BitMap64()
+        if first < end:
+            blocks.add_range(first, end)
+            blocks &= self.frozen_blocks(serial, end)
+            blocks -= self._captured.get(serial, BitMap64())
+            blocks -= self._saved.blocks(serial)
+        return blocks
+
+    # -- the commit's questions ------------------------------------------------------------------
+
+    def frozen_blocks(self, serial: Serial, end: int) -> BitMap64:
+        """Those of a file's blocks before `end` that the commit reads: all of what is new, else
+        what was changed, and what lies behind the smallest size that the file had."""
+        change = self._frozen.files.get(serial)
+        blocks = BitMap64() if change is None else change.blocks()
+        if self._is_new(serial):
+            blocks.add_range(0, end)
+        elif change is not None and change.smallest is not None:
+            smallest = change.smallest // self._block_size
+            blocks.add_range(min(smallest, end), end)
+        blocks.remove_range(end, 1 << 63)
+        return blocks
+
+    def attributes(self, serial: Serial) -> Attributes:
+        """Those of an object as it stood at the swap; asked once. OSError."""
+        with self._lock(serial):
+            if serial in self._attributes:
+                return self._attributes[serial]
+            found = self._objects.attributes(serial)
+            self._looked_at.add(serial)
+            return found
+
+    def settle(self, serial: Serial, blocks: Iterable[int]) -> dict[int, bytes]:
+        """The commit has just read these blocks: what they held at the swap, of those that were
+        saved before. What it read of the others holds, and they count as captured. StorageError
+        when something could not be saved."""
+        with self._lock(serial):
+            if self.failure is not None:
+                raise self.failure
+            found = self._saved.take(serial, blocks)
+            self._captured.setdefault(serial, BitMap64()).update(set(blocks) - found.keys())
+            return found
+
+    def is_captured(self, serial: Serial, block: int) -> bool:
+        with self._lock(serial):
+            return block in self._captured.get(serial, ())
+
+    def _lock(self, serial: Serial) -> threading.Lock:
+        return self._locks[serial % LOCKS]
+
+    # -- what is frozen --------------------------------------------------------------------------
+
+    def _is_frozen(self, serial: Serial) -> bool:
+        return serial in self._frozen.files or serial in self._frozen.attributes
+
+    def _is_new(self, serial: Serial) -> bool:
+        """Whether an object that was there at the swap has no place in the base root: itself, or a
+        folder that it lay in. All of it is then read."""
+        found = self._new.get(serial)
+        if found is None:
+            with self._names_lock:
+                found = self._new[serial] = self._log.path(serial) is not None and not self._bound(
+                    serial
+                )
+        return found
+
+    def _bound(self, serial: Serial) -> bool:
+        while serial != TOP:
+            home: Home | None
+            if serial in self._frozen.homes:
+                home = self._frozen.homes[serial]
+            else:
+                home = next(self._log.homes(serial), None)
+            if home is None or self._frozen.is_new_name(home):
+                return False
+            serial = home.folder
+        return True
