@@ -50,8 +50,9 @@ class Mounted:
 
 
 SCRIPT = """
-import json, resource, sys, threading
+import json, os, resource, sys, threading, traceback
 from pathlib import Path
+from treering.store.errors import TreeringError
 from treering.tracker.fuse.driver import Driver
 from treering.tracker.journal import Journal
 from treering.tracker.map_changes import map_changes
@@ -64,18 +65,52 @@ journal = Journal(Path(journal_folder), int(block), off=journalled == "off")
 journal.begin(1)
 driver = Driver(Path(folder), pair, journal, max_inodes=int(inodes))
 
+def text(name):
+    return name.decode("utf-8", "surrogateescape")
+
+at_swap = None
+swap = driver._swap
+
+def look_and_swap():
+    "Of each file that is open, while nobody may change it: where its data end, in the backing."
+    global at_swap
+    swap()
+    files = {file.inode.serial: file for file in driver.content.files.copy().values()}
+    at_swap = {path(s): data_end(file.descriptor) for s, file in files.items()}
+
+def data_end(descriptor):
+    end = 0
+    try:
+        while True:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+    except OSError:
+        return end
+
+driver._swap = look_and_swap
+
 def path(serial):
     found = pair.names.path(serial)
-    return "?" if found is None else found.decode("utf-8", "surrogateescape")
+    return "?" if found is None else text(found)
 
 def answer(word):
     if word == "commit":
-        journal.prepare(pair.active.era + 1)
-        pair.freeze()
-        journal.swap()
+        driver.freeze()
         pair.committed(b"root")
         journal.done(pair.active.era - 1)
         return True
+    if word == "freeze":
+        try:
+            pause = driver.freeze()
+        except TreeringError as error:
+            return {"error": error.message}
+        frozen = pair.frozen
+        assert at_swap is not None
+        blocks = {path(s): list(c.blocks()) for s, c in frozen.files.items()}
+        names = {path(s): [text(n) for n in names] for s, names in frozen.names.items()}
+        pair.committed(b"root")
+        journal.done(pair.active.era - 1)
+        return {"pause": pause, "blocks": blocks, "names": names, "data": at_swap}
     if word == "changes":
         return [[c.path.decode(), c.what] for c in sorted(map_changes(pair))]
     with pair.lock:
@@ -95,8 +130,12 @@ def answer(word):
                 "files": len(driver.content.files)}
 
 def listen():
-    for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line)[0])), flush=True)
+    try:
+        for line in sys.stdin:
+            print(json.dumps(answer(json.loads(line)[0])), flush=True)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # or whoever asked would wait for good
 
 threading.Thread(target=listen, daemon=True).start()
 print(json.dumps("ready"), flush=True)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ..block_map import Serial
 from ..journal import Journal
 from ..map_pair import MapPair
 from ..scan import FOLDER_FLAGS
@@ -25,6 +26,8 @@ from .attributes import AttributeRequests
 from .content import ContentRequests
 from .folders import FolderRequests
 from .found_changes import FoundChanges
+from .freezer import Freezer
+from .gate import Gate
 from .guard import Guard
 from .inodes import InodeTable
 from .names import NameRequests
@@ -52,7 +55,10 @@ class Driver:
             os.close(top)
             raise
         self.inodes = InodeTable(pair, top, _descriptors())
-        self.session = Session(connection)
+        gate = Gate(self._is_tracked)
+        self.session = Session(connection, gate)
+        self._freezer = Freezer(gate, self.barrier, self.session.again)
+        self._journal = journal
         guard = Guard(journal, pair, self.inodes, self.session)
         names = NameRequests(self.inodes, pair, guard)
         self.content = ContentRequests(self.inodes, pair, guard, self.session, names)
@@ -113,6 +119,24 @@ class Driver:
             content = protocol.INVAL_INODE.pack(inode.serial, 0, 0)
             with suppress(FileNotFoundError):  # closed meanwhile, and forgotten
                 self.session.notify(Notify.INVAL_INODE, content)
+
+    def freeze(self) -> float:
+        """Swap the maps at an instant at which no change is half made: the seconds for which
+        changes had to wait. Conflict, with the maps as they were. Not in the reader."""
+        self._journal.prepare(self.pair.active.era + 1)
+        try:
+            return self._freezer.freeze(self._swap)
+        except BaseException:
+            self._journal.give_up()
+            raise
+
+    def _swap(self) -> None:
+        self.pair.freeze()
+        self._journal.swap()
+
+    def _is_tracked(self, node: int) -> bool:
+        inode = self.inodes.find(Serial(node))
+        return inode is not None and inode.tracked
 
     def open_backing(self) -> int:
         """The top folder below the mount, opened anew: as if somebody had opened it, the list of

@@ -106,6 +106,8 @@ class OpenReply(IntFlag):
 
 
 GETATTR_FH: Final = 1 << 0
+WRITE_CACHE: Final = 1 << 0
+"""Pages of a shared mapping, sent by the kernel when it likes."""
 WRITE_KILL_SUIDGID: Final = 1 << 2
 OPEN_KILL_SUIDGID: Final = 1 << 0
 FSYNC_DATA: Final = 1 << 0

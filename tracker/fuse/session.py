@@ -16,12 +16,13 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 from typing import Final
 
 from ...store.errors import StorageError, UnsupportedFormat
 from . import protocol
+from .gate import Gate
 from .protocol import Init, Notify, Opcode, Request
 
 log: Final = logging.getLogger("treering.driver")
@@ -70,8 +71,9 @@ class Session:
     """An opcode without a handler is answered with ENOSYS, which makes the kernel stop asking. The
     connection is closed at the end of `serve`."""
 
-    def __init__(self, connection: int) -> None:
+    def __init__(self, connection: int, gate: Gate | None = None) -> None:
         self._connection = connection
+        self.gate = gate or Gate(lambda _node: False)
         self._handlers: dict[int, Handler] = {}
         self._quick: dict[int, Quick] = {}
         self._header = bytearray(protocol.IN_HEADER.size + protocol.WRITE_IN.size)
@@ -118,19 +120,33 @@ class Session:
         if size < protocol.IN_HEADER.size:
             return size > 0
         self.requests += 1
+        self.gate.in_hand = True
+        try:
+            return self._take(size)
+        finally:
+            self.gate.in_hand = False
+
+    def _take(self, size: int) -> bool:
         opcode, unique = protocol.FRAME_START.unpack_from(self._header)
-        content = self._answered_quickly(opcode, size)
-        if content is not None:
-            self._send(protocol.OUT_HEADER.size + len(content), 0, unique, content)
-            return True
+        if not self.gate.is_closed:
+            content = self._answered_quickly(opcode, size)
+            if content is not None:
+                self._send(protocol.OUT_HEADER.size + len(content), 0, unique, content)
+                return True
         request = self._request(size)
         if request.opcode == Opcode.INIT:
             return self._init(request)
         if request.opcode == Opcode.DESTROY:
             self.reply(request, b"")
             return False
-        self.answer(request, self._handlers.get(request.opcode))
+        if self.gate.enter(request):
+            self.answer(request, self._handlers.get(request.opcode))
         return True
+
+    def again(self, requests: Iterable[Request]) -> None:
+        """Have helpers take up requests that were parked."""
+        for request in requests:
+            self._waiting.put((request, self._handlers[request.opcode]))
 
     def _answered_quickly(self, opcode: int, size: int) -> Content | None:
         quick = self._quick.get(opcode)
@@ -250,6 +266,8 @@ class Session:
         os.writev(self._connection, [header, content])
 
     def _send(self, size: int, number: int, unique: int, content: Content) -> None:
+        if unique in self.gate.running:
+            self.gate.leave(unique)
         header = protocol.OUT_HEADER.pack(size, number, unique)
         try:
             if len(content) <= SMALL:
