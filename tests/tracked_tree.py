@@ -4,6 +4,8 @@ is not marked is the one that was stored, as long as it was then."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -217,13 +219,16 @@ class Looked(NamedTuple):
 
 @dataclass
 class Objects:
-    """The live objects of a tree, for a swap. `reads` counts blocks."""
+    """The live objects of a tree, for a swap. `reads` counts blocks. `broken`: the disk is."""
 
     tree: TrackedTree
     reads: int = 0
+    broken: bool = False
 
     def read(self, serial: Serial, offset: int, length: int) -> bytes:
         self.reads += 1
+        if self.broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return self.tree.all[serial].content[offset : offset + length]
 
     def attributes(self, serial: Serial) -> Looked:

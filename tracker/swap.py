@@ -19,7 +19,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from pyroaring import BitMap64
 
-from ..store.errors import StorageError
+from ..store.errors import StorageError, storage_error
 from .block_map import TOP, BlockMap, Home, Serial
 from .name_log import NameLog
 from .saved_blocks import SavedBlocks
@@ -97,8 +97,10 @@ class Swap(Generic[Attributes]):
                 for number in self._wanted(serial, start // size, -(-end // size)):
                     data = self._objects.read(serial, number * size, size)
                     self._saved.put(serial, number, data)
-        except StorageError as error:
-            self.failure = error
+        except (OSError, StorageError) as error:
+            # The commit's loss: whoever writes goes on, and is told what its own write comes to.
+            what = "reading what is overwritten during a commit"
+            self.failure = error if isinstance(error, StorageError) else storage_error(what, error)
 
     def _wanted(self, serial: Serial, first: int, end: int) -> BitMap64:
         """Which of these blocks have to be saved."""

@@ -1,5 +1,5 @@
 """What stood at a swap, while the tree goes on changing: cases with names of their own. At random
-it is tried in `test_map_pair`."""
+it is tried in `test_map_model`."""
 
 from __future__ import annotations
 
@@ -196,6 +196,18 @@ def test_without_room_the_commit_fails_and_the_writers_go_on(tree: Tree) -> None
     assert not captured.swap.concerns(disk.serial)
     tree.pair.failed()
     tree.commit(tree.freeze())
+
+
+def test_a_block_that_cannot_be_read_is_the_commits_loss(tree: Tree) -> None:
+    """Not that of who overwrites it."""
+    disk = tree.file(tree.top, b"disk", b"0000")
+    captured = tree.freeze()
+
+    tree.objects.broken = True
+    tree.write(disk, 0, b"xxxx")
+    assert disk.content == b"xxxx"
+    with pytest.raises(StorageError, match="Input/output error"):
+        captured.value()
 
 
 def test_beyond_memory_it_goes_to_a_file_without_a_name(tmp_path: Path) -> None:
