@@ -17,7 +17,9 @@ from ..store.errors import Corrupt, DriverError
 from ..store.repository import Repository
 from ..store.state_file import StateFile
 from .block_map import FileChange
-from .fuse.control import Reply, ask, ask_for_parts
+from .fuse.control import SECONDS, Reply, ask, ask_for_parts
+
+BARRIER_SECONDS: Final = 600.0
 
 
 class Attached(msgspec.Struct, frozen=True):
@@ -46,10 +48,11 @@ class Attachment:
         """What it says of itself. It counts what changed for that."""
         return ask(self.socket, "status")
 
-    def backing(self) -> int:
-        """The tree's top folder below the mount, opened for us, once the kernel has handed the
-        driver what was stored through mappings. DriverError."""
-        reply = ask(self.socket, "backing")
+    def backing(self, *, barrier: bool = False) -> int:
+        """The tree's top folder below the mount, opened for us. `barrier`: once the kernel has
+        handed over what was stored through mappings, which may be gigabytes. DriverError."""
+        seconds = BARRIER_SECONDS if barrier else SECONDS
+        reply = ask(self.socket, "backing", seconds=seconds, barrier=barrier)
         descriptor: int = reply["descriptor"]
         return descriptor
 

@@ -21,12 +21,13 @@ from .scan_state import ScanState
 
 
 @contextmanager
-def live_top(repository: Repository, top: Path) -> Iterator[int]:
-    """The open folder of the repository's tree at `top`. What programs stored through mappings
-    until now is in it. StorageError; DriverError where a driver answers, but not this."""
+def live_top(repository: Repository, top: Path, *, barrier: bool = False) -> Iterator[int]:
+    """The open folder of the repository's tree at `top`. With a `barrier` what programs stored
+    through mappings until now is in it; they read their mappings anew then. StorageError;
+    DriverError where a driver answers, but not this."""
     attached = attachment(repository)
     if attached is not None:
-        descriptor = attached.backing()
+        descriptor = attached.backing(barrier=barrier)
     else:
         try:
             descriptor = os.open(top, FOLDER_FLAGS)

@@ -257,7 +257,7 @@ class _Build:
         repository = self._repository
         links = LinkTable(repository.catalog)
         notes = Unrestored(repository)
-        with live_top(repository, self._top) as descriptor:
+        with live_top(repository, self._top, barrier=True) as descriptor:
             _check_scope(repository, descriptor, self._scope, self._base)
             for number in range(1, MAX_PASSES + 1):
                 self._progress.begin("reading" if number == 1 else "linking")

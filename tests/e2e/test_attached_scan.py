@@ -135,6 +135,29 @@ def test_a_restore_is_known_to_the_scan(behind: Work) -> None:
     assert files_opened(behind, "status") == set()
 
 
+def test_what_is_restored_is_synced_below_the_mount(behind: Work) -> None:
+    """By the folder that the driver handed over: a sync of the mount would do nothing."""
+    for number in range(40):
+        behind.write(f"d/e/f{number}", f"{number}")
+    third = away(behind, "commit", "-m", "third", "--json").json["commit"]
+    for number in range(40):
+        behind.write(f"d/e/f{number}", "to be lost")
+    check_synced(behind, "restore", "--force")
+    away(behind, "switch", "--detach", "HEAD~1")
+    check_synced(behind, "switch", "--detach", third)
+
+
+def check_synced(work: Work, *arguments: str) -> None:
+    log = work.home / "strace.log"
+    how = ["strace", "-f", "-o", str(log), "-e", "trace=recvmsg,syncfs"]
+    Work(work.home, work.home, how)("-C", str(work.top), *arguments)
+    calls = re.findall(r"cmsg_data=\[(\d+)\]|syncfs\((\d+)\)", log.read_text())
+    synced = [place for place, (_, given) in enumerate(calls) if given]
+    assert synced
+    for place in synced:
+        assert calls[place - 1][0] == calls[place][1]
+
+
 def test_the_tree_is_opened_below_the_mount(here: Work) -> None:
     device = here.top.stat().st_dev
     with attached(here):

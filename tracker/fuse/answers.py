@@ -7,7 +7,7 @@
 | `changes` | paths that differ from the base root; folders with new names; in parts |
 | `blocks` of a file by `serial` | runs, in parts; in each the `smallest` size that it had |
 | `maps` | rows of the maps, in parts |
-| `backing` | the descriptor of the top folder below the mount, after a barrier |
+| `backing`, with `barrier` | the descriptor of the top folder below the mount; after a barrier |
 | `found` with `rows`; at last `scanned` with `root` | what the scan at attach saw is taken in |
 | `detach` | the mount is off |
 """
@@ -68,7 +68,8 @@ class Answers:
             case "maps":
                 return _parts(map(_map_row, map_rows(self._pair)))
             case "backing":
-                self._driver.barrier()
+                if request.get("barrier"):
+                    self._driver.barrier()
                 return {"descriptor": self._driver.open_backing()}
             case "found":
                 self._driver.found.take(msgspec.convert(request["rows"], list[Row]))
