@@ -11,7 +11,6 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
 
 from pyroaring import BitMap64
 
@@ -42,12 +41,7 @@ class LiveFiles:
     def __enter__(self) -> LiveFiles:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def difference(
