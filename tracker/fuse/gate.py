@@ -4,8 +4,9 @@ What is parked has not been answered, so it counts as not yet begun. Nobody is k
 caller: the reader reads on, and helpers take up what was parked when the gate opens. Pages of
 shared mappings always pass, for the kernel sends them when it likes.
 
-The reader says when it has a request in hand, by plain attributes: it does so for each of them, and
-the interpreter's own lock orders that against the closing of the gate. All else is under a lock.
+What every request meets while the gate is open takes no lock: the reader says by an attribute when
+it has a request in hand, and a change is counted before it looks at the gate. The interpreter's own
+lock orders that against the closing, after which whoever closed it looks at both.
 """
 
 from __future__ import annotations
@@ -66,22 +67,25 @@ class Gate:
         """Whether a request may go on. If not, it is parked."""
         if request.opcode not in CHANGES:
             return True
+        self.running.add(request.unique)  # before the look at the gate
+        return not self.is_closed or not self._park(request)
+
+    def _park(self, request: Request) -> bool:
         with self._lock:
-            if self.is_closed and self._tracked(request.node) and not _passes(request):
-                # What the data lie in is used again meanwhile.
-                self._parked.append(request._replace(data=memoryview(bytes(request.data))))
-                self._parked_bytes += len(request.data)
-                if self._parked_bytes > MAX_PARKED:
-                    self._idle.notify_all()
+            if not self.is_closed or not self._tracked(request.node) or _passes(request):
                 return False
-            self.running.add(request.unique)
-        return True
+            self.running.discard(request.unique)
+            # What the data lie in is used again meanwhile.
+            self._parked.append(request._replace(data=memoryview(bytes(request.data))))
+            self._parked_bytes += len(request.data)
+            self._idle.notify_all()
+            return True
 
     def leave(self, unique: int) -> None:
         """A change has been made, and is about to be answered."""
-        with self._lock:
-            self.running.discard(unique)
-            if not self.running:
+        self.running.discard(unique)
+        if self.is_closed:
+            with self._lock:
                 self._idle.notify_all()
 
     @contextmanager
