@@ -120,19 +120,26 @@ class Session:
         if size < protocol.IN_HEADER.size:
             return size > 0
         self.requests += 1
-        self.gate.in_hand = True
+        gate = self.gate
+        gate.in_hand = True
+        opcode, unique = protocol.FRAME_START.unpack_from(self._header)
+        quick = None if gate.is_closed else self._quick.get(opcode)
+        if quick is not None:
+            try:
+                content = quick(self._header, self._big[: size - len(self._header)])
+            except Exception:
+                content = None  # the handler says what is wrong
+            if content is not None:
+                gate.in_hand = False
+                self._write(protocol.OUT_HEADER.size + len(content), 0, unique, content)
+                return True
         try:
             return self._take(size)
         finally:
-            self.gate.in_hand = False
+            gate.in_hand = False
 
     def _take(self, size: int) -> bool:
-        opcode, unique = protocol.FRAME_START.unpack_from(self._header)
-        if not self.gate.is_closed:
-            content = self._answered_quickly(opcode, size)
-            if content is not None:
-                self._send(protocol.OUT_HEADER.size + len(content), 0, unique, content)
-                return True
+        """The slower way of most requests; whether there may be more."""
         request = self._request(size)
         if request.opcode == Opcode.INIT:
             return self._init(request)
@@ -147,15 +154,6 @@ class Session:
         """Have helpers take up requests that were parked."""
         for request in requests:
             self._waiting.put((request, self._handlers[request.opcode]))
-
-    def _answered_quickly(self, opcode: int, size: int) -> Content | None:
-        quick = self._quick.get(opcode)
-        if quick is None:
-            return None
-        try:
-            return quick(self._header, self._big[: size - len(self._header)])
-        except Exception:
-            return None
 
     def _request(self, size: int) -> Request:
         fields = protocol.IN_HEADER.unpack_from(self._header)
@@ -268,6 +266,9 @@ class Session:
     def _send(self, size: int, number: int, unique: int, content: Content) -> None:
         if unique in self.gate.running:
             self.gate.leave(unique)
+        self._write(size, number, unique, content)
+
+    def _write(self, size: int, number: int, unique: int, content: Content) -> None:
         header = protocol.OUT_HEADER.pack(size, number, unique)
         try:
             if len(content) <= SMALL:
