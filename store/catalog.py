@@ -50,7 +50,11 @@ def _first(db: Database) -> None:
     )
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first,)
+def _second(db: Database) -> None:
+    db.execute("create index links_by_inode on links (inode)")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_first, _second)
 """One function a schema version; never edited once released, only added to."""
 
 

@@ -36,6 +36,11 @@ LOWEST: Final = (1 << BITS_PER_HEIGHT) - 1
 MAX_XATTR_BYTES: Final = 1 << 20
 
 
+OnLeaf = Callable[[Child, bool, Sequence[Entry]], None]
+"""Told of a leaf as it closes: the child that stands for it, whether it was closed by the end of
+the folder, and its entries, unless it was taken over whole."""
+
+
 class Folder(NamedTuple):
     """A finished folder: its directory node, and the sums over its entries."""
 
@@ -82,12 +87,9 @@ def leaf_child(entries: list[Entry], identity: bytes) -> Child:
 
 
 class DirectoryBuilder:
-    """Builds one folder from its entries in name order. `on_leaf` is told of every leaf as it
-    closes: the child that stands for it, and whether it was closed by the end of the folder."""
+    """Builds one folder from its entries in name order. `on_leaf` is told of every leaf."""
 
-    def __init__(
-        self, put_node: PutNode, on_leaf: Callable[[Child, bool], None] | None = None
-    ) -> None:
+    def __init__(self, put_node: PutNode, on_leaf: OnLeaf | None = None) -> None:
         self._put_node = put_node
         self._on_leaf = on_leaf
         self._entries: list[Entry] = []
@@ -112,7 +114,7 @@ class DirectoryBuilder:
         """Take over a stored leaf whole. Only at a boundary; a leaf that was closed by the end of
         its folder only as the last."""
         if self._on_leaf:
-            self._on_leaf(child, final)
+            self._on_leaf(child, final, ())
         self._push(child, 1)
 
     def takes(self, height: int) -> bool:
@@ -156,16 +158,16 @@ class DirectoryBuilder:
             return Folder(identity, 0, 0)
         child = leaf_child(self._entries, identity)
         if self._on_leaf:
-            self._on_leaf(child, True)
+            self._on_leaf(child, True, self._entries)
         return Folder(identity, child.files, child.size)
 
     def _close_leaf(self, *, final: bool) -> None:
         identity = self._put_node(encode(LeafNode(tuple(self._entries))))
-        child = leaf_child(self._entries, identity)
-        self._entries = []
+        entries, self._entries = self._entries, []
         self._xattrs = 0
+        child = leaf_child(entries, identity)
         if self._on_leaf:
-            self._on_leaf(child, final)
+            self._on_leaf(child, final, entries)
         self._push(child, 1)
 
     def _push(self, child: Child, height: int) -> None:

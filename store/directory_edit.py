@@ -14,6 +14,7 @@ from .content import NodeSource, PutNode
 from .directories import (
     DirectoryBuilder,
     Folder,
+    OnLeaf,
     branch_child,
     leaf_child,
     load_branch,
@@ -24,19 +25,27 @@ from .nodes import BranchNode, Child, Entry, LeafNode
 
 
 def edited_folder(
-    source: NodeSource, put_node: PutNode, folder: bytes, changes: Mapping[bytes, Entry | None]
+    source: NodeSource,
+    put_node: PutNode,
+    folder: bytes,
+    changes: Mapping[bytes, Entry | None],
+    on_leaf: OnLeaf | None = None,
 ) -> Folder:
     """A folder that has the entries of another one but for the names in `changes`: None where
-    there is nothing any more."""
-    return _Edit(source, put_node, changes).run(folder)
+    there is nothing any more. `on_leaf` is told of the leaves that are made anew."""
+    return _Edit(source, put_node, changes, on_leaf).run(folder)
 
 
 class _Edit:
     def __init__(
-        self, source: NodeSource, put_node: PutNode, changes: Mapping[bytes, Entry | None]
+        self,
+        source: NodeSource,
+        put_node: PutNode,
+        changes: Mapping[bytes, Entry | None],
+        on_leaf: OnLeaf | None,
     ) -> None:
         self._source = source
-        self._builder = DirectoryBuilder(put_node)
+        self._builder = DirectoryBuilder(put_node, on_leaf)
         self._changes = deque(sorted(changes.items()))
 
     def run(self, folder: bytes) -> Folder:

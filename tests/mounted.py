@@ -71,10 +71,10 @@ def text(name):
 at_swap = None
 swap = driver._swap
 
-def look_and_swap():
+def look_and_swap(*saved, **how):
     "Of each file that is open, while nobody may change it: where its data end, in the backing."
     global at_swap
-    swap()
+    swap(*saved, **how)
     files = {file.inode.serial: file for file in driver.content.files.copy().values()}
     at_swap = {path(s): data_end(file.descriptor) for s, file in files.items()}
 

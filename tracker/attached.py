@@ -38,11 +38,13 @@ ATTACHED: Final = StateFile("attached", "mark of an attached tree", Attached)
 @dataclass(frozen=True)
 class Attachment:
     """A driver that answers: its process. `base` is the root that its maps are relative to, in hex,
-    empty for none; None while they are not complete."""
+    empty for none; None while they are not complete. `outsiders`: somebody may write past the
+    driver, so they never are."""
 
     socket: Path
     process: int
     base: str | None
+    outsiders: bool = False
 
     def status(self) -> Reply:
         """What it says of itself. It counts what changed for that."""
@@ -53,8 +55,8 @@ class Attachment:
         handed over what was stored through mappings, which may be gigabytes. DriverError."""
         seconds = BARRIER_SECONDS if barrier else SECONDS
         reply = ask(self.socket, "backing", seconds=seconds, barrier=barrier)
-        descriptor: int = reply["descriptor"]
-        return descriptor
+        (descriptor,) = reply["descriptors"]
+        return int(descriptor)
 
     def file_change(self, serial: int) -> FileChange:
         """What the maps have of one file."""
@@ -85,4 +87,4 @@ def attachment(repository: Repository) -> Attachment | None:
         found = ask(socket, "hello")
     except DriverError:
         return None
-    return Attachment(socket, found["pid"], found["base"])
+    return Attachment(socket, found["pid"], found["base"], found["outsiders"])

@@ -218,6 +218,8 @@ class CatchUp:
         self._send()
         report = self._scan.report
         complete = not report.problems and not self._outsiders
+        if self._outsiders:
+            ask(self._attachment.socket, "outsiders")
         if complete:
             ask(self._attachment.socket, "scanned", root=self._root)
         return CaughtUp(changes, complete, report)

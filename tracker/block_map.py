@@ -96,7 +96,8 @@ class FileChange:
 class BlockMap:
     """Sizes and offsets in bytes. `base` is the root that the changes are relative to, as its id in
     hex, empty for none. `names` are the changed names of each folder, and whether the base has
-    anything under them."""
+    anything under them. `uncertain`: what the base will have is not known, so it may have all of
+    them, and what moves is bound to nothing."""
 
     block_size: int
     era: int = 0
@@ -105,6 +106,7 @@ class BlockMap:
     names: dict[Serial, dict[bytes, bool]] = field(default_factory=dict)
     attributes: set[Serial] = field(default_factory=set)
     homes: dict[Serial, Home | None] = field(default_factory=dict)
+    uncertain: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.files or self.names or self.attributes)
@@ -135,6 +137,7 @@ class BlockMap:
     def rename(self, home: Home, *, existed: bool) -> None:
         """The folder has another object under this name. `existed`: it had one just before; the
         first word counts."""
+        existed = existed or self.uncertain
         self.names.setdefault(home.folder, {}).setdefault(home.name, existed)
 
     def unname(self, home: Home) -> None:
@@ -146,7 +149,7 @@ class BlockMap:
 
     def bind(self, serial: Serial, home: Home | None) -> None:
         """Where an object was in the base root, told before it moves; the first word counts."""
-        self.homes.setdefault(serial, home)
+        self.homes.setdefault(serial, None if self.uncertain else home)
 
     def forget(self, serial: Serial, *, folder: bool) -> None:
         """An object is gone for good: no name, nobody has it open. What was moved out of a folder

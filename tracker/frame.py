@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from ..store.directories import DirectoryBuilder
 from ..store.nodes import Child, Entry
@@ -27,7 +28,7 @@ class Frame:
         self.signed.append((entry.name, signature, flag, linked))
         self.builder.add(entry)
 
-    def _on_leaf(self, child: Child, final: bool) -> None:
+    def _on_leaf(self, child: Child, final: bool, _entries: Sequence[Entry]) -> None:
         """Cut the state's row for a leaf from what was signed for its entries."""
         whole = self.reused.pop(child.node, None)
         if whole is not None:

@@ -13,7 +13,7 @@ belongs to one thread.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -24,6 +24,7 @@ Group = tuple[int, bytes]
 """(levels up, path) as in an entry's extras."""
 
 BATCH: Final = 1000
+ROOT_FACT: Final = "links-root"
 
 
 def group_names(paths: list[list[bytes]]) -> list[Group]:
@@ -69,6 +70,51 @@ class LinkTable:
         with sqlite_errors():
             rows = self._catalog.conn.execute(query, (key,)).fetchall()
         return [name.replace(b"\0", b"/") for (name,) in rows if name != key]
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return self._known
+
+    def is_of(self, root: str) -> bool:
+        """Whether it says what the root with this id (hex) has."""
+        return self._catalog.fact(ROOT_FACT) == root.encode()
+
+    def belongs_to(self, root: str) -> None:
+        """It says what this root has, from now on."""
+        if not self.is_of(root):
+            with self._catalog.transaction() as conn:
+                conn.execute(
+                    "insert or replace into facts values (?, ?)", (ROOT_FACT, root.encode())
+                )
+
+    def inodes_below(self, path: bytes) -> set[int]:
+        """The inode numbers of files that have a name at a path or below it."""
+        top = path.replace(b"/", b"\0")
+        query = "select distinct inode from links where path=? or (path>? and path<?)"
+        with sqlite_errors():
+            rows = self._catalog.conn.execute(query, (top, top + b"\0", top + b"\1")).fetchall()
+        return {inode for (inode,) in rows}
+
+    def names_of(self, inode: int) -> list[bytes]:
+        """All names of a file."""
+        with sqlite_errors():
+            rows = self._catalog.conn.execute("select path from links where inode=?", (inode,))
+            return [path.replace(b"\0", b"/") for (path,) in rows.fetchall()]
+
+    def replace(self, names: Mapping[int, Iterable[tuple[bytes, Group | None]]]) -> None:
+        """These files have these names now, and groups. What else had one of the names has it no
+        more."""
+        with self._catalog.transaction() as conn:
+            conn.executemany("delete from links where inode=?", [(inode,) for inode in names])
+            conn.executemany(
+                "insert or replace into links values (?, ?, ?, ?)",
+                (
+                    (path.replace(b"/", b"\0"), inode, *(group or (None, None)))
+                    for inode, named in names.items()
+                    for path, group in named
+                ),
+            )
 
     def begin(self) -> None:
         """Start to gather names."""

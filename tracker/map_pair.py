@@ -65,10 +65,20 @@ class MapPair:
             self.active.resize(serial, before, after)
 
     def touched(self, serial: Serial) -> None:
-        if self.swap is not None:
-            self.swap.before_touch(serial)
+        self.moving(serial)
         with self.lock:
             self.active.touch(serial)
+
+    def moving(self, *serials: Serial) -> None:
+        """Folders that are about to get or lose a name, which moves their times, or objects that
+        are, which changes how many they have. Called before the change, unlike what tells it."""
+        if self.swap is not None:
+            for serial in serials:
+                self.swap.before_touch(serial)
+
+    def is_saved(self, serial: Serial) -> bool:
+        """Whether a commit wants to be told of a change of this object, which may take a read."""
+        return self.swap is not None and self.swap.concerns(serial)
 
     # -- names -----------------------------------------------------------------------------------
 
@@ -221,13 +231,14 @@ class MapPair:
 
     # -- eras ------------------------------------------------------------------------------------
 
-    def freeze(self) -> BlockMap:
-        """Swap; the frozen map. LockHeld while another is frozen."""
+    def freeze(self, *, uncertain: bool = False) -> BlockMap:
+        """Swap; the frozen map. LockHeld while another is frozen. `uncertain`: the commit reads the
+        tree some time later, as it is then, so the base of the new era is not known from here."""
         with self.lock:
             if self.frozen is not None:
                 raise LockHeld("another commit has frozen the map")
             frozen = self.frozen = self.active
-            self.active = BlockMap(self.block_size, frozen.era + 1)
+            self.active = BlockMap(self.block_size, frozen.era + 1, uncertain=uncertain)
             self.log = NameLog(self.names)
             return frozen
 
@@ -237,15 +248,32 @@ class MapPair:
         self.swap = Swap(self.frozen, self.log, self.lock, objects, saved)
         return self.swap
 
-    def committed(self, root: bytes, entered: Entered | None = None) -> None:
-        """The commit of the frozen map is durable as `root`. `entered`: all of it but for None."""
+    def committed(
+        self, root: bytes, entered: Entered | None = None, left: Iterable[Serial] = ()
+    ) -> None:
+        """The commit of the frozen map is durable as `root`. `entered`: all of it but for None,
+        or for a few objects that are `left`."""
         with self.lock:
             assert self.frozen is not None
             if entered is None:
+                for serial in left:
+                    self._leave(serial, self.frozen)
                 self.active.base = root
+                self.active.uncertain = False
             else:
                 self._merge_back(self.frozen.without(entered), root)
             self._thaw()
+
+    def _leave(self, serial: Serial, frozen: BlockMap) -> None:
+        """An object that did not enter the new root. It is read whole next time, for there may be
+        less of it in the root than there was in the one before."""
+        self.active.attributes.add(serial)
+        self.active.homes[serial] = None
+        for home in self.names.homes(serial):
+            self.active.names.setdefault(home.folder, {})[home.name] = True
+        change = frozen.files.get(serial)
+        if change is not None:
+            self.active.files.setdefault(serial, FileChange()).merge(change)
 
     def failed(self) -> None:
         """The commit came to nothing: all that was frozen is active again."""

@@ -69,6 +69,18 @@ class Stat(msgspec.Struct, array_like=True, frozen=True, gc=False):
 StatLike = os.stat_result | Stat
 
 
+class Attributes(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is recorded of an object besides content and names. `target` is a symlink's."""
+
+    info: Stat
+    xattrs: Xattrs = ()
+    target: bytes | None = None
+
+    def kept(self, keep: XattrFilter) -> Xattrs:
+        """Those of the xattrs that pass the filter."""
+        return tuple((name, value) for name, value in self.xattrs if keep.keeps(name))
+
+
 def _kept_time(ns: int) -> int:
     """The nearest time that an entry can have (years 1677 to 2554): some file systems go beyond."""
     return min(max(ns, -(1 << 63)), (1 << 64) - 1)
@@ -88,9 +100,10 @@ class XattrFilter(NamedTuple):
         return self.labels and name.startswith(b"security.")
 
 
-def read_xattrs(target: int | str, keep: XattrFilter) -> Xattrs:
-    """The kept xattrs of an open file, or of a path without following it, sorted by name."""
-    follow = isinstance(target, int)
+def read_xattrs(target: int | str, keep: XattrFilter, *, follow: bool = False) -> Xattrs:
+    """The kept xattrs of an open file, or of a path, sorted by name. `follow`: of what a link at
+    the end of the path leads to."""
+    follow = follow or isinstance(target, int)
     try:
         names = os.listxattr(target, follow_symlinks=follow)
     except OSError as error:

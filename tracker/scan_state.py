@@ -197,6 +197,10 @@ class ScanState:
                 if len(self._rows) > AT_ONCE:
                     self._spill()
 
+    def drop(self, folder: int, lasts: Iterable[bytes]) -> None:
+        """Some rows of a folder go, by their last names."""
+        self._gone += [(folder, last) for last in lasts]
+
     def end_folder(self, folder: int, before: Iterable[bytes], *, fresh: bool) -> None:
         """All rows of a folder were put; those that are left of the ones `before` go. `fresh`:
         there had been none."""

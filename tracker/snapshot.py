@@ -28,6 +28,8 @@ from ..store.root_record import Change, RootRecord
 from ..store.trees import encode_root, load_root, lookup
 from . import merge_state, restore_log
 from .build import Context, Totals, TreeBuilder
+from .capture.build import Capture
+from .capture.instant import Instant
 from .changes import count_changes
 from .links import LinkTable
 from .live_top import live_top
@@ -57,13 +59,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a commit did. `commit` is None when there was nothing to commit."""
+    """What a commit did. `commit` is None when there was nothing to commit. `pause`: for so many
+    seconds nothing could change the tree, whose root is of that instant; None for a scan."""
 
     commit: Commit | None
     root: NodeId
     change: Change
     seconds: float
     report: Report = field(default_factory=Report)
+    pause: float | None = None
 
 
 def xattr_filter(repository: Repository) -> XattrFilter:
@@ -105,28 +109,31 @@ def commit(
             _refuse_lost_branch(repository)
         merging = _merging(repository, top, request)
         base = _base(repository, head)
-        writer = repository.writer()
-        try:
-            built = _Build(repository, top, request.scope, base, writer, progress)
-            entry = built.run()
-            root = NodeId(writer.put_node(encode_root(entry, repository.block_size)))
-            writer.finish()
-            built.save_state()
-        except BaseException:
-            writer.abort()
-            raise
-        progress.begin("recording")
-        repository.record_packs(writer.packs)
-        if merging is None and not request.allow_empty and _is_same(head, root, entry):
-            return Outcome(None, root, Change(), time.monotonic() - started, built.report)
-        change = _count(repository, base, entry, built.totals, writer)
-        parents = _parents(repository, head, merging)
-        record = RootRecord(root, (), change, *owner_names(parents, built.owners))
-        message = request.message or (merging.message if merging else DEFAULT_MESSAGE)
-        made = record_commit(repository, replace(request, message=message), parents, record)
+        with Instant(repository, head, whole=request.scope.whole) as instant:
+            writer = repository.writer()
+            try:
+                built = _built(repository, top, request.scope, base, writer, instant, progress)
+                root = NodeId(writer.put_node(encode_root(built.entry, repository.block_size)))
+                writer.finish()
+                built.save_state()
+            except BaseException:
+                writer.abort()
+                raise
+            progress.begin("recording")
+            repository.record_packs(writer.packs)
+            change, made = Change(), None
+            if merging or request.allow_empty or not _is_same(head, root, built.entry):
+                change = _count(repository, base, built, writer)
+                parents = _parents(repository, head, merging)
+                record = RootRecord(root, (), change, *owner_names(parents, built.owners))
+                message = request.message or (merging.message if merging else DEFAULT_MESSAGE)
+                made = record_commit(repository, replace(request, message=message), parents, record)
+            LinkTable(repository.catalog).belongs_to(root.hex())
+            instant.committed(root, problems=bool(built.report.problem_count))
         if merging is not None:
             merge_state.end(repository)
-        return Outcome(made, root, change, time.monotonic() - started, built.report)
+        seconds = time.monotonic() - started
+        return Outcome(made, root, change, seconds, built.report, instant.pause)
 
 
 def _refuse_lost_branch(repository: Repository) -> None:
@@ -157,12 +164,12 @@ def _is_same(head: Commit | None, root: NodeId, top: Entry) -> bool:
 
 
 def _count(
-    repository: Repository, base: Entry | None, entry: Entry, totals: Totals, writer: ObjectWriter
+    repository: Repository, base: Entry | None, built: _Build | Capture, writer: ObjectWriter
 ) -> Change:
-    change = Change(entry.files, totals.regions, totals.data)
+    change = Change(built.entry.files, built.totals.regions, built.totals.data)
     if base is not None:
         try:
-            change = count_changes(repository.store, base, entry, repository.block_size)
+            change = count_changes(repository.store, base, built.entry, repository.block_size)
         except (Corrupt, NotFound) as error:  # as in _base
             repository.notice(f"the last commit is damaged: {error.message}")
     return change._replace(stored=writer.stored_bytes)
@@ -229,6 +236,24 @@ def owner_names(
     return users, groups
 
 
+def _built(
+    repository: Repository,
+    top: Path,
+    scope: Scope,
+    base: Entry | None,
+    writer: ObjectWriter,
+    instant: Instant,
+    progress: Progress,
+) -> _Build | Capture:
+    """What makes the root, when it has: of the maps, or by a scan."""
+    made = instant.capture(base, writer, xattr_filter(repository), progress)
+    if made is not None:
+        return made
+    scan = _Build(repository, top, scope, base, writer, progress)
+    scan.run()
+    return scan
+
+
 class _Build:
     """The passes of one build: a second one where the hard links turned out to be others than the
     last scan's."""
@@ -252,8 +277,8 @@ class _Build:
         self.totals = Totals()
         self.owners: tuple[set[int], set[int]] = (set(), set())
 
-    def run(self) -> Entry:
-        """The top folder's entry."""
+    def run(self) -> None:
+        """Make the top folder's `entry`."""
         repository = self._repository
         links = LinkTable(repository.catalog)
         notes = Unrestored(repository)
@@ -261,13 +286,12 @@ class _Build:
             _check_scope(repository, descriptor, self._scope, self._base)
             for number in range(1, MAX_PASSES + 1):
                 self._progress.begin("reading" if number == 1 else "linking")
-                entry = self._pass(descriptor, links, notes, first=number == 1)
+                self.entry = self._pass(descriptor, links, notes, first=number == 1)
                 if links.settle() or number == MAX_PASSES:
                     break
                 # The next pass finds in the state, and in the store, what this one has read.
                 self._writer.flush()
                 self.save_state()
-            return entry
 
     def save_state(self) -> None:
         """Remember what the files looked like; after what was stored of them is durable."""

@@ -59,6 +59,7 @@ class Swap(Generic[Attributes]):
         self._block_size = frozen.block_size
         self._locks = [threading.Lock() for _ in range(LOCKS)]
         self._captured: dict[Serial, BitMap64] = {}
+        self._whole: set[Serial] = set()
         self._attributes: dict[Serial, Attributes] = {}
         self._looked_at: set[Serial] = set()
         self._new: dict[Serial, bool] = {}
@@ -81,8 +82,15 @@ class Swap(Generic[Attributes]):
         self._save(serial, 0, 0)
 
     def concerns(self, serial: Serial) -> bool:
-        """Whether a change of this object has to be told; a commit that failed wants none."""
-        return self.failure is None and (self._is_frozen(serial) or self._is_new(serial))
+        """Whether a change of this object has to be told; a commit that failed, or has all of it,
+        wants none."""
+        if self.failure is not None or serial in self._whole:
+            return False
+        return self._is_frozen(serial) or self.is_new(serial)
+
+    def fail(self, error: StorageError) -> None:
+        """The commit comes to nothing: something that it needs is lost."""
+        self.failure = self.failure or error
 
     def _save(self, serial: Serial, start: int, end: int) -> None:
         """Save the attributes, and the blocks that have any byte from `start` to `end`."""
@@ -91,6 +99,8 @@ class Swap(Generic[Attributes]):
         size = self._block_size
         try:
             with self._lock(serial):
+                if serial in self._whole:
+                    return
                 if serial not in self._looked_at:
                     self._attributes[serial] = self._objects.attributes(serial)
                     self._looked_at.add(serial)
@@ -100,7 +110,7 @@ class Swap(Generic[Attributes]):
         except (OSError, StorageError) as error:
             # The commit's loss: whoever writes goes on, and is told what its own write comes to.
             what = "reading what is overwritten during a commit"
-            self.failure = error if isinstance(error, StorageError) else storage_error(what, error)
+            self.fail(error if isinstance(error, StorageError) else storage_error(what, error))
 
     def _wanted(self, serial: Serial, first: int, end: int) -> BitMap64:
         """Which of these blocks have to be saved."""
@@ -119,7 +129,7 @@ class Swap(Generic[Attributes]):
         what was changed, and what lies behind the smallest size that the file had."""
         change = self._frozen.files.get(serial)
         blocks = BitMap64() if change is None else change.blocks()
-        if self._is_new(serial):
+        if self.is_new(serial):
             blocks.add_range(0, end)
         elif change is not None and change.smallest is not None:
             smallest = change.smallest // self._block_size
@@ -136,6 +146,17 @@ class Swap(Generic[Attributes]):
             self._looked_at.add(serial)
             return found
 
+    def is_unchanged(self, serial: Serial) -> bool:
+        """The commit has just read all of an object: whether it was as at the swap until now. If
+        so, all of it counts as captured. StorageError as `settle`."""
+        with self._lock(serial):
+            if self.failure is not None:
+                raise self.failure
+            if serial in self._attributes:
+                return False
+            self._whole.add(serial)
+            return True
+
     def settle(self, serial: Serial, blocks: Iterable[int]) -> dict[int, bytes]:
         """The commit has just read these blocks: what they held at the swap, of those that were
         saved before. What it read of the others holds, and they count as captured. StorageError
@@ -149,7 +170,7 @@ class Swap(Generic[Attributes]):
 
     def is_captured(self, serial: Serial, block: int) -> bool:
         with self._lock(serial):
-            return block in self._captured.get(serial, ())
+            return serial in self._whole or block in self._captured.get(serial, ())
 
     def _lock(self, serial: Serial) -> threading.Lock:
         return self._locks[serial % LOCKS]
@@ -157,9 +178,15 @@ class Swap(Generic[Attributes]):
     # -- what is frozen --------------------------------------------------------------------------
 
     def _is_frozen(self, serial: Serial) -> bool:
-        return serial in self._frozen.files or serial in self._frozen.attributes
+        frozen = self._frozen
+        return (
+            serial in frozen.files
+            or serial in frozen.attributes
+            or serial in frozen.names
+            or serial in frozen.homes
+        )
 
-    def _is_new(self, serial: Serial) -> bool:
+    def is_new(self, serial: Serial) -> bool:
         """Whether an object that was there at the swap has no place in the base root: itself, or a
         folder that it lay in. All of it is then read."""
         found = self._new.get(serial)

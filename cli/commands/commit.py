@@ -68,6 +68,7 @@ def command(
             "committed": made is not None,
             "root": outcome.root.hex(),
             "seconds": round(outcome.seconds, 3),
+            "pause_seconds": None if outcome.pause is None else round(outcome.pause, 6),
             **report_json(outcome.report),
         }
         say_json({**document, **(commit_json(made) if made else {})})

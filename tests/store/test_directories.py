@@ -179,7 +179,7 @@ def test_leaves_taken_over_whole() -> None:
     store = Memory()
     whole = build_folder(store, numbered(WIDE))
     told: list[tuple[Child, bool]] = []
-    builder = DirectoryBuilder(store.put_node, lambda child, final: told.append((child, final)))
+    builder = DirectoryBuilder(store.put_node, lambda child, final, _: told.append((child, final)))
     found = list(leaves(store, whole.node))
     for position, child in enumerate(found):
         assert builder.at_boundary

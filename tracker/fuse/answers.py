@@ -9,7 +9,10 @@
 | `maps` | rows of the maps, in parts |
 | `backing`, with `barrier` | the descriptor of the top folder below the mount; after a barrier |
 | `found` with `rows`; at last `scanned` with `root` | what the scan at attach saw is taken in |
+| `outsiders` | from now on it says that somebody may write past it |
 | `detach` | the mount is off |
+
+The requests of a commit are in `captures`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +31,7 @@ from ..block_map import Serial
 from ..journal import Journal
 from ..map_changes import folders_with_new_names, map_changes
 from ..map_listing import MapRow, map_rows, runs
+from .captures import Captures
 from .control import MAX_MESSAGE, Reply, text
 from .driver import Driver
 from .found_changes import Row
@@ -41,18 +46,21 @@ Complete = Callable[[str], None]
 
 class Answers:
     """Of one mounted driver. `detach(force, seconds)` takes the mount off; `complete(root)` is told
-    when the maps say all that differs from a root. Any thread."""
+    when the maps say all that differs from a root; `folder` takes what is saved during a commit.
+    Any thread."""
 
     def __init__(
-        self, driver: Driver, journal: Journal, detach: Detach, complete: Complete
+        self, driver: Driver, journal: Journal, detach: Detach, complete: Complete, folder: Path
     ) -> None:
         self._driver = driver
+        self._captures = Captures(driver, folder, self._are_all_of)
         self._pair = driver.pair
         self._journal = journal
         self._detach = detach
         self._complete = complete
         self._started = time.monotonic()
         self.scanned = False
+        self._outsiders = False
 
     def answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply]:
         """DriverError for what it does not know, Conflict for a mount in use."""
@@ -70,16 +78,22 @@ class Answers:
             case "backing":
                 if request.get("barrier"):
                     self._driver.barrier()
-                return {"descriptor": self._driver.open_backing()}
+                return {"descriptors": [self._driver.open_backing()]}
             case "found":
                 self._driver.found.take(msgspec.convert(request["rows"], list[Row]))
+                return {}
+            case "outsiders":
+                self._outsiders = True
                 return {}
             case "scanned":
                 return self._are_of(str(request["root"]))
             case "detach":
                 self._detach(bool(request.get("force")), float(request.get("wait", DETACH_SECONDS)))
                 return {}
-        raise DriverError(f"the driver knows no {request.get('do')!r}")
+        reply = self._captures.answer(request)
+        if reply is None:
+            raise DriverError(f"the driver knows no {request.get('do')!r}")
+        return reply
 
     def _hello(self) -> Reply:
         """What every command wants to know: no look at what changed."""
@@ -90,6 +104,7 @@ class Answers:
             "pid": os.getpid(),
             "top": str(self._driver.folder),
             "base": base if self.scanned else None,
+            "outsiders": self._outsiders,
         }
 
     def _status(self) -> Reply:
@@ -117,9 +132,12 @@ class Answers:
         """From now on the maps say all that differs from this root."""
         with self._pair.lock:
             self._pair.active.base = root.encode()
+        self._are_all_of(root)
+        return {}
+
+    def _are_all_of(self, root: str) -> None:
         self._complete(root)
         self.scanned = True
-        return {}
 
     def _changes(self) -> Iterator[Reply]:
         """Rows, and of folders that have new names another one."""

@@ -52,7 +52,7 @@ class AttributeRequests:
             _set_times(path, SetAttr(valid), fields)
             return attr_reply(os.fstat(self._inodes.descriptor(inode)))
 
-        return self._guard.change(request, keys, act)
+        return self._guard.change(request, keys, act, inode)
 
     def _resize(self, inode: Inode, path: bytes, size: int, handle: int) -> None:
         inode.recorder.resized(inode.serial, self._size(inode), size)

@@ -67,6 +67,7 @@ class ContentRequests:
             request,
             size_keys(inode, 0, self._pair.active.era),
             lambda _request: self._open(inode, flags, more),
+            inode,
         )
 
     def _open(self, inode: Inode, flags: int, more: int) -> bytes:
@@ -165,14 +166,18 @@ class ContentRequests:
         return memoryview(buffer)[:found] if offset + found >= file.inode.size else None
 
     def write(self, request: Request) -> Content | Deferred:
-        handle, offset, size, flags, *_ = protocol.WRITE_IN.unpack(request.body)
+        handle, offset, size, *_ = protocol.WRITE_IN.unpack(request.body)
         file = self._file(handle)
         inode = file.inode
         keys = content_keys(inode, offset, size, self._pair.active.era)
         if offset + size > inode.size:
             keys += size_keys(inode, inode.size, self._pair.active.era)
-        if self._guard.ready(keys):
-            return self._guard.change(request, keys, self.write)
+        return self._guard.change(request, keys, self._write, inode)
+
+    def _write(self, request: Request) -> bytes:
+        handle, offset, size, flags, *_ = protocol.WRITE_IN.unpack(request.body)
+        file = self._file(handle)
+        inode = file.inode
         if flags & protocol.WRITE_KILL_SUIDGID and not inode.plain:
             inode.plain = True  # first: what is given to the file meanwhile takes it back
             drop_privileges(file.descriptor)
@@ -192,6 +197,8 @@ class ContentRequests:
         if flags & protocol.WRITE_KILL_SUIDGID and not inode.plain:
             return None
         if offset + size > inode.size or not self._guard.is_covered(inode, offset, size):
+            return None
+        if inode.recorder.is_saved(inode.serial):
             return None
         inode.recorder.wrote(inode.serial, offset, size, inode.size)
         return protocol.WRITE_OUT.pack(os.pwrite(file.descriptor, data, offset), 0)
@@ -230,7 +237,7 @@ class ContentRequests:
             inode.size = os.fstat(file.descriptor).st_size
             return b""
 
-        return self._guard.change(request, keys, act)
+        return self._guard.change(request, keys, act, inode)
 
     def copy_file_range(self, request: Request) -> Content | Deferred:
         return self._copy(request, lambda count: protocol.WRITE_OUT.pack(count, 0))

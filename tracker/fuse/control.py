@@ -3,9 +3,10 @@
 A message is its length (4 bytes, little-endian, at most 1 MiB) and a JSON object. A request names
 what it wants as `do`, and gets one reply, which has `error`, a sentence, where it failed. Rows, of
 which there may be many, come in several replies: all but the last have `more`.
-Where a reply has a `descriptor`, that goes along with it (SCM_RIGHTS), and is closed by the sender.
+Where a reply has `descriptors`, they go along with it (SCM_RIGHTS), and are closed by the sender.
 Only the user who runs the driver, and root, are answered: whoever else connects is dropped, and so
-is who sends what is no request. Each connection has a thread of its own.
+is who sends what is no request. Each connection has a thread of its own. Whoever answers gets the
+request with a `caller`, and may ask there to be told when the connection ends.
 
 The socket lies in a folder of that user's, never in the tree, under a name made of the tree's path.
 """
@@ -19,6 +20,7 @@ import socket
 import struct
 import threading
 import time
+from array import array
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -36,7 +38,8 @@ SECONDS: Final = 30.0
 """A driver that takes longer for a reply is stuck."""
 LAST_SECONDS: Final = 2.0
 BACKLOG: Final = 64
-DESCRIPTOR: Final = struct.Struct("=i")
+MAX_DESCRIPTORS: Final = 250
+"""In one reply; the kernel takes three more."""
 CREDENTIALS: Final = struct.Struct("=iII")
 Reply = dict[str, Any]
 Answer = Callable[[dict[str, Any]], Reply | Iterator[Reply]]
@@ -56,6 +59,14 @@ def raw(name: str) -> bytes:
 def socket_path(folder: Path, top: Path) -> Path:
     """Where the control socket of the tree at `top` (resolved) is."""
     return folder / f"{blake3(os.fsencode(top)).hexdigest()[:32]}.sock"
+
+
+class Caller:
+    """Who is at the other end of a connection. `at_end` is called when it ends; until then it may
+    be silent for any time."""
+
+    def __init__(self) -> None:
+        self.at_end: list[Callable[[], None]] = []
 
 
 class ControlServer:
@@ -98,20 +109,29 @@ class ControlServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.settimeout(SECONDS)
-            if _peer(connection) not in (0, self._user):
+        caller = Caller()
+        try:
+            with connection, suppress(OSError):
+                connection.settimeout(SECONDS)
+                if _peer(connection) in (0, self._user):
+                    self._answer_all(connection, caller)
+        finally:
+            for end in caller.at_end:
+                end()
+
+    def _answer_all(self, connection: socket.socket, caller: Caller) -> None:
+        while True:
+            request = receive(connection)
+            if request is None:
                 return
-            while True:
-                request = receive(connection)
-                if request is None:
-                    return
-                with self._busy():
-                    reply = self._reply(request)
-                    if isinstance(reply, dict):
-                        send(connection, reply)
-                        continue
-                self._send_parts(connection, request, reply)
+            with self._busy():
+                reply = self._reply({**request, "caller": caller})
+                if isinstance(reply, dict):
+                    send(connection, reply)
+                    if caller.at_end:
+                        connection.settimeout(None)
+                    continue
+            self._send_parts(connection, request, reply)
 
     def _send_parts(
         self, connection: socket.socket, request: Reply, parts: Iterator[Reply]
@@ -202,6 +222,33 @@ def ask_for_parts(
             raise DriverError(f"the driver does not answer: {error}") from error
 
 
+class Conversation:
+    """A connection to the driver that listens at `path`, for requests that belong together. Any
+    thread; one is answered at a time. DriverError, and what the driver says, as from `ask`."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _connect(self._connection, path)
+        except OSError as error:
+            self._connection.close()
+            raise DriverError(f"the driver does not answer: {error}") from error
+
+    def ask(self, what: str, *, seconds: float = SECONDS, **more: Any) -> Reply:
+        with self._lock:
+            try:
+                self._connection.settimeout(seconds)
+                send(self._connection, {"do": what, **more})
+                return _checked(_receive_all(self._connection))
+            except OSError as error:
+                raise DriverError(f"the driver does not answer: {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
 def _checked(reply: Reply | None) -> Reply:
     if reply is None:
         raise DriverError("the driver does not answer us")
@@ -225,17 +272,17 @@ def _connect(connection: socket.socket, path: Path) -> None:
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Send a message, and the descriptor that it may have, which is closed."""
-    descriptor = message.pop("descriptor", None)
+    """Send a message, and the descriptors that it may have, which are closed."""
+    descriptors: list[int] = message.pop("descriptors", [])
     try:
         content = json.dumps(message).encode()
         content = LENGTH.pack(len(content)) + content
-        if descriptor is not None:
-            sent = socket.send_fds(connection, [content], [descriptor])
+        if descriptors:
+            sent = socket.send_fds(connection, [content], descriptors)
             content = content[sent:]
         connection.sendall(content)
     finally:
-        if descriptor is not None:
+        for descriptor in descriptors:
             os.close(descriptor)
 
 
@@ -246,20 +293,20 @@ def receive(connection: socket.socket) -> dict[str, Any] | None:
 
 
 def _receive_all(connection: socket.socket) -> dict[str, Any] | None:
-    """A message, and the descriptor that came along, which is the caller's."""
-    room = socket.CMSG_LEN(DESCRIPTOR.size)
+    """A message, and the descriptors that came along, which are the caller's."""
+    room = socket.CMSG_LEN(MAX_DESCRIPTORS * array("i").itemsize)
     # Not recv_fds, which forgets the flags that it is given.
     head, along, _, _ = connection.recvmsg(LENGTH.size, room, socket.MSG_CMSG_CLOEXEC)
-    descriptors = [
-        DESCRIPTOR.unpack(data)[0] for _, _, data in along if len(data) == DESCRIPTOR.size
-    ]
+    descriptors = array("i")
+    for _, _, data in along:
+        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     rest = _exactly(connection, LENGTH.size - len(head)) if head else None
     found = None if rest is None else _message(connection, head + rest)
     if found is None or "error" in found:
         for descriptor in descriptors:
             os.close(descriptor)
     elif descriptors:
-        found["descriptor"] = descriptors[0]
+        found["descriptors"] = list(descriptors)
     return found
 
 

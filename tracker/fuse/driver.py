@@ -20,6 +20,7 @@ from typing import Final
 from ..block_map import Serial
 from ..journal import Journal
 from ..map_pair import MapPair
+from ..saved_blocks import SavedBlocks
 from ..scan import FOLDER_FLAGS
 from . import mount, protocol
 from .attributes import AttributeRequests
@@ -30,6 +31,7 @@ from .freezer import Freezer
 from .gate import Gate
 from .guard import Guard
 from .inodes import InodeTable
+from .live_objects import LiveObjects
 from .names import NameRequests
 from .protocol import Notify, Opcode
 from .session import Handler, Session
@@ -64,6 +66,7 @@ class Driver:
         self.content = ContentRequests(self.inodes, pair, guard, self.session, names)
         self.trimmer = Trimmer(self.inodes, self.session, max_inodes)
         self.inodes.met = self.trimmer.check
+        self.objects = LiveObjects(self.inodes)
         self.found = FoundChanges(self.inodes, pair, names, guard)
         self.session.handle(self._handlers(guard, names))
         self.session.answer_quickly(Opcode.WRITE, self.content.write_inside)
@@ -120,19 +123,22 @@ class Driver:
             with suppress(FileNotFoundError):  # closed meanwhile, and forgotten
                 self.session.notify(Notify.INVAL_INODE, content)
 
-    def freeze(self) -> float:
+    def freeze(self, saved: SavedBlocks | None = None, *, uncertain: bool = False) -> float:
         """Swap the maps at an instant at which no change is half made: the seconds for which
-        changes had to wait. Conflict, with the maps as they were. Not in the reader."""
+        changes had to wait. What is frozen is saved there before it changes; `uncertain` as in
+        `MapPair.freeze`. Conflict, with the maps as they were. Not in the reader."""
         self._journal.prepare(self.pair.active.era + 1)
         try:
-            return self._freezer.freeze(self._swap)
+            return self._freezer.freeze(lambda: self._swap(saved, uncertain=uncertain))
         except BaseException:
             self._journal.give_up()
             raise
 
-    def _swap(self) -> None:
-        self.pair.freeze()
+    def _swap(self, saved: SavedBlocks | None, *, uncertain: bool) -> None:
+        self.pair.freeze(uncertain=uncertain)
         self._journal.swap()
+        if saved is not None:
+            self.pair.preserve(self.objects, saved)
 
     def _is_tracked(self, node: int) -> bool:
         inode = self.inodes.find(Serial(node))

@@ -56,14 +56,18 @@ class Guard:
             return False
         return not self._journal.need((EXTENT_LOOK, inode.serial, extent))
 
-    def change(self, request: Request, keys: Iterable[Key], handler: Handler) -> Content | Deferred:
-        """Handle a request once its suspects are durable."""
+    def change(
+        self, request: Request, keys: Iterable[Key], handler: Handler, inode: Inode | None = None
+    ) -> Content | Deferred:
+        """Handle a request once its suspects are durable. Where a commit wants the old content of
+        `inode`, a helper waits for the disk."""
         missing = self.ready(keys)
-        if not missing:
+        if not missing and (inode is None or not inode.recorder.is_saved(inode.serial)):
             return handler(request)
 
         def covered(request: Request) -> Content | Deferred:
-            self.cover(missing)
+            if missing:
+                self.cover(missing)
             return handler(request)
 
         return self._session.defer(request, covered)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from ...store.errors import StorageError
 from ..block_map import TOP, Home, Serial
 from ..map_pair import MapPair
 from .recorder import Recorder, Unrecorded
@@ -74,6 +75,7 @@ class InodeTable:
         self._by_serial: dict[int, Inode] = {TOP: self.top}
         self._by_key: dict[Key, Inode] = {self.top.key: self.top}
         self._open: OrderedDict[Serial, None] = OrderedDict()
+        self._kept: set[Serial] = set()
         self.met: Callable[[], None] = lambda: None
         """Called after each look-up. It must not block."""
 
@@ -246,8 +248,8 @@ class InodeTable:
                     homes = self._pair.names.homes(inode.serial)
                     above = next(iter(homes)).folder if homes else None
                 if above is None:
-                    if self._links(inode):
-                        return  # it has names that we never saw
+                    if self._links(inode) or self._keeps(inode):
+                        return  # it has names that we never saw, or a commit wants it
                     self._pair.ended(inode.serial, folder=inode.is_folder)
                 elif not self._pair.evicted(inode.serial, made=made):
                     return
@@ -258,6 +260,31 @@ class InodeTable:
                 if parent is None:
                     return
                 inode = parent
+
+    def _keeps(self, inode: Inode) -> bool:
+        """Whether a commit has not read yet what is gone. It is reached by its descriptor alone, of
+        which there are not any number."""
+        swap = self._pair.swap
+        if swap is None or not inode.tracked or not swap.concerns(inode.serial):
+            return False
+        self._kept.add(inode.serial)
+        if len(self._kept) > self._max_descriptors // 2:
+            swap.fail(
+                StorageError(
+                    "more files were deleted during a commit than can be kept for it",
+                    hint="commit again",
+                )
+            )
+        return True
+
+    def let_go(self) -> None:
+        """A commit has ended: drop what was only kept for it."""
+        with self._lock:
+            kept, self._kept = self._kept, set()
+            for serial in kept:
+                inode = self._by_serial.get(serial)
+                if inode is not None:
+                    self.release(inode)
 
     def _links(self, inode: Inode) -> int:
         if inode.descriptor < 0 or inode.is_folder:

@@ -12,10 +12,10 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from ..block_map import Home
+from ..block_map import Home, Serial
 from ..map_pair import MapPair
 from . import protocol, syscalls
 from .guard import Guard, attribute_keys, descriptor_path, name_keys
@@ -101,6 +101,7 @@ class NameRequests:
         def act(request: Request) -> bytes:
             with self._lock:
                 folder = self._inodes.descriptor(parent)
+                parent.recorder.moving(parent.serial)
                 with umask_of(umask):
                     make(folder)
                 return entry(*self._made(request, parent, name, mode))
@@ -142,6 +143,7 @@ class NameRequests:
         """Open a file, new unless it was made meanwhile: (descriptor, inode, stat)."""
         with self._lock:
             folder = self._inodes.descriptor(parent)
+            parent.recorder.moving(parent.serial)
             try:
                 with umask_of(umask):
                     descriptor = os.open(
@@ -194,6 +196,7 @@ class NameRequests:
         def act(_request: Request) -> bytes:
             with self._lock:
                 descriptor = self._inodes.descriptor(inode)
+                inode.recorder.moving(inode.serial, parent.serial)
                 syscalls.link(descriptor, self._inodes.descriptor(parent), name)
                 inode.recorder.linked(inode.serial, Home(parent.serial, name))
                 return entry(*self._inodes.look_up(parent, name))
@@ -216,7 +219,8 @@ class NameRequests:
 
         def act(_request: Request) -> bytes:
             with self._lock:
-                gone = self._inodes.pin(parent, name)
+                gone = self._pinned(parent, name)
+                parent.recorder.moving(parent.serial, *_serials(gone))
                 remove(name, self._inodes.descriptor(parent))
                 parent.recorder.unlinked(Home(parent.serial, name))
                 if gone is not None:
@@ -249,7 +253,8 @@ class NameRequests:
                 self._meet(parent, name)
                 if flags & RENAME_EXCHANGE:
                     self._meet(into, new)
-                gone = self._inodes.pin(into, new)
+                moved, gone = self._inodes.child(parent, name), self._pinned(into, new)
+                parent.recorder.moving(parent.serial, into.serial, *_serials(moved, gone))
                 folders = self._inodes.descriptor(parent), self._inodes.descriptor(into)
                 syscalls.rename(folders[0], name, folders[1], new, flags)
                 if flags & RENAME_EXCHANGE:
@@ -262,6 +267,14 @@ class NameRequests:
 
         return self._guard.change(request, name_keys(parent, into), act)
 
+    def _pinned(self, parent: Inode, name: bytes) -> Inode | None:
+        """What is about to lose its name there. A commit may want it, so it is looked up, if it was
+        dropped since the kernel did."""
+        if self._pair.swap is not None:
+            with suppress(FileNotFoundError):
+                self._meet(parent, name)
+        return self._inodes.pin(parent, name)
+
     def _meet(self, parent: Inode, name: bytes) -> None:
         """The kernel has looked up what it renames; so have we, unless it was dropped since."""
         if self._inodes.child(parent, name) is None:
@@ -270,6 +283,10 @@ class NameRequests:
 
     def readlink(self, request: Request) -> bytes:
         return os.readlink(b"", dir_fd=self._inodes.descriptor(self._inodes.get(request.node)))
+
+
+def _serials(*inodes: Inode | None) -> Iterator[Serial]:
+    return (inode.serial for inode in inodes if inode is not None)
 
 
 def entry(inode: Inode, info: os.stat_result) -> bytes:

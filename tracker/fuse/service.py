@@ -78,7 +78,9 @@ class Service:
             self._mark(clean=False)
             self._journal.begin(self._pair.active.era)
             self._driver = Driver(self._top, self._pair, self._journal)
-            self._answers = Answers(self._driver, self._journal, self._detach, self._complete)
+            self._answers = Answers(
+                self._driver, self._journal, self._detach, self._complete, self._tracker
+            )
         except BaseException:
             if self._control is not None:
                 self._control.close()

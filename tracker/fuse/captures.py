@@ -1,0 +1,226 @@
+"""What the driver answers to a commit of the tree: from the freeze to its end.
+
+| request | reply |
+|---|---|
+| `freeze`; `uncertain`, if the commit will scan | for how long changes waited, in seconds |
+| `frozen`, `frozen names` | rows of what is frozen, in parts |
+| `frozen blocks` of `serial` | all runs of a file, in parts |
+| `changed names` of the folder with inode `number` | its serial, and rows, in parts |
+| `unchanged`: `names`, inode numbers, in the folder `number` | those that are not, by serial |
+| `attributes` of `serials` | as at the swap; descriptors of those that are there |
+| `settle` `files`: blocks that were just read | those that had been saved, and their bytes |
+| `committed` as `root`, without what is `left` | the maps are relative to that root |
+
+A freeze belongs to the connection that asked for it: when that ends, and the commit was not said to
+be durable, everything frozen is active again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from ...store.batches import batched
+from ...store.errors import Conflict, DriverError
+from ..block_map import Serial
+from ..capture.wire import GONE, FileRuns, FrozenName, FrozenObject, SavedBlock
+from ..map_listing import runs
+from ..metadata import Attributes
+from ..saved_blocks import SavedBlocks
+from ..swap import Swap
+from .control import MAX_DESCRIPTORS, MAX_MESSAGE, Caller, Reply, raw
+from .driver import Driver
+from .frozen_rows import FrozenRows
+
+RUNS_AT_ONCE: Final = 10_000
+ROW_SIZE, TEXT_SIZE, RUN_SIZE = 120, 6, 24
+Row = TypeVar("Row", FrozenObject, FrozenName)
+
+
+class Captures:
+    """`folder` takes what is saved beyond memory; `committed(root)` is told when a commit is
+    durable and all that was frozen is in it. Any thread."""
+
+    def __init__(self, driver: Driver, folder: Path, committed: Callable[[str], None]) -> None:
+        self._driver = driver
+        self._pair = driver.pair
+        self._folder = folder
+        self._committed = committed
+        self._lock = threading.Lock()
+        self._caller: Caller | None = None
+        self._saved: SavedBlocks | None = None
+
+    def answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply] | None:
+        """None for what is no request of a commit. Conflict while another commit is at it."""
+        match request["do"]:
+            case "freeze":
+                return self._freeze(request["caller"], bool(request.get("uncertain")))
+            case "frozen":
+                return _in_parts(self._rows().objects())
+            case "frozen names":
+                return _in_parts(self._rows().names())
+            case "frozen blocks":
+                return self._frozen_blocks(Serial(request["serial"]))
+            case "changed names":
+                return self._changed_names(int(request["number"]))
+            case "unchanged":
+                return self._unchanged(int(request["number"]), request["names"])
+            case "attributes":
+                return self._attributes(request["serials"])
+            case "settle":
+                return self._settle(msgspec.convert(request["files"], list[FileRuns]))
+            case "committed":
+                return self._end_well(request["caller"], str(request["root"]), request["left"])
+        return None
+
+    # -- begin and end ---------------------------------------------------------------------------
+
+    def _freeze(self, caller: Caller, uncertain: bool) -> Reply:
+        with self._lock:
+            if self._caller is not None:
+                raise Conflict("another commit has frozen the maps")
+            saved = SavedBlocks(self._folder)
+            pause = self._driver.freeze(saved, uncertain=uncertain)
+            self._caller, self._saved = caller, saved
+            caller.at_end.append(lambda: self._end(caller))
+            return {"pause": pause}
+
+    def _end_well(self, caller: Caller, root: str, left: Iterable[int]) -> Reply:
+        with self._lock:
+            if self._caller is not caller:
+                raise DriverError("this commit has frozen nothing")
+            serials = [*map(Serial, left)]
+            self._pair.committed(root.encode(), left=serials)
+            self._forget()
+        self._committed(root)
+        return {}
+
+    def _end(self, caller: Caller) -> None:
+        with self._lock:
+            if self._caller is caller:
+                self._pair.failed()
+                self._forget()
+
+    def _forget(self) -> None:
+        assert self._saved is not None
+        self._driver.inodes.let_go()
+        self._saved.close()
+        self._caller = self._saved = None
+
+    # -- what is frozen --------------------------------------------------------------------------
+
+    def _swap(self) -> Swap[Attributes]:
+        swap = self._pair.swap
+        if swap is None:
+            raise DriverError("nothing is frozen")
+        return swap
+
+    def _rows(self) -> FrozenRows:
+        with self._pair.lock:
+            frozen, log, swap = self._pair.frozen, self._pair.log, self._pair.swap
+        if frozen is None or log is None or swap is None:
+            raise DriverError("nothing is frozen")
+        return FrozenRows(self._pair, swap, self._driver.inodes, frozen, log)
+
+    def _frozen_blocks(self, serial: Serial) -> Iterator[Reply]:
+        frozen = self._pair.frozen
+        change = frozen.files.get(serial) if frozen is not None else None
+        if change is not None:
+            for some in batched(runs(change.blocks()), RUNS_AT_ONCE):
+                yield {"rows": some}
+
+    def _changed_names(self, number: int) -> Iterator[Reply]:
+        folder = self._driver.inodes.known(number)
+        if folder is None:
+            yield {"serial": GONE, "rows": []}  # nothing in it was ever looked up
+            return
+        yield {"serial": folder.serial, "rows": []}
+        for part in _in_parts(self._rows().changed_since(folder.serial)):
+            yield {"serial": folder.serial, **part}
+
+    # -- what it was -----------------------------------------------------------------------------
+
+    def _unchanged(self, number: int, names: list[tuple[str, int]]) -> Reply:
+        """Of things in a folder that were just looked at and read by name, those that are not what
+        they were at the swap; all others count as captured."""
+        swap, inodes = self._swap(), self._driver.inodes
+        folder = inodes.known(number)
+        with self._pair.lock:
+            log = self._pair.log
+            was = dict(log.changed(folder.serial)) if folder is not None and log is not None else {}
+        changed = []
+        for name, child in names:
+            if was and raw(name) in was:
+                serial = was[raw(name)]
+                changed.append((name, GONE if serial is None else serial))
+                continue
+            inode = inodes.known(child)
+            if inode is not None and not swap.is_unchanged(inode.serial):
+                changed.append((name, inode.serial))
+        return {"changed": changed}
+
+    def _attributes(self, serials: list[int]) -> Reply:
+        """One row for each, and for each its descriptor."""
+        swap, objects = self._swap(), self._driver.objects
+        if len(serials) > MAX_DESCRIPTORS:
+            raise DriverError("too many at once")
+        rows, descriptors = [], []
+        try:
+            for serial in map(Serial, serials):
+                rows.append(msgspec.to_builtins(swap.attributes(serial)))
+                descriptors.append(objects.open(serial))
+        except OSError as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise DriverError(f"what a commit wants cannot be reached: {error.strerror}") from error
+        return {"rows": rows, "descriptors": descriptors}
+
+    def _settle(self, files: list[FileRuns]) -> Reply:
+        swap = self._swap()
+        rows, parts = [], []
+        for file in files:
+            serial = Serial(file.serial)
+            numbers = [n for first, count in file.runs for n in range(first, first + count)]
+            for number, data in swap.settle(serial, numbers).items():
+                rows.append(SavedBlock(serial, number, len(data)))
+                parts.append(data)
+        reply: Reply = {"rows": msgspec.to_builtins(rows)}
+        if rows:
+            reply["descriptors"] = [_in_memory(parts)]
+        return reply
+
+
+def _in_memory(parts: Iterable[bytes]) -> int:
+    """An unnamed file of these bytes."""
+    descriptor = os.memfd_create("saved")
+    for part in parts:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    return descriptor
+
+
+def _in_parts(rows: Iterable[Row]) -> Iterator[Reply]:
+    """Each with as many rows as a message takes."""
+    some: list[Any] = []
+    size = 0
+    for row in rows:
+        some.append(msgspec.to_builtins(row))
+        size += _size(row)
+        if size > MAX_MESSAGE // 2:
+            yield {"rows": some}
+            some, size = [], 0
+    yield {"rows": some}
+
+
+def _size(row: FrozenObject | FrozenName) -> int:
+    """Bytes of a row in a message, at most."""
+    if isinstance(row, FrozenName):
+        return ROW_SIZE + TEXT_SIZE * len(row.name)
+    texts = sum(len(name) for _, name in row.homes) + len(row.bound or "")
+    return ROW_SIZE * (1 + len(row.homes)) + TEXT_SIZE * texts + RUN_SIZE * len(row.runs)

@@ -1,0 +1,55 @@
+"""The objects of an attached tree as they are now, by serial, for a commit and for who saves what
+it wants: read below the mount, by way of what the inode table holds.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from ..block_map import Serial
+from ..metadata import Attributes, Stat, XattrFilter, read_xattrs
+from .guard import descriptor_path
+from .inodes import Inode, InodeTable
+
+ALL_XATTRS: Final = XattrFilter(root=True, labels=True)
+"""The commit knows which of them it keeps."""
+READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class LiveObjects:
+    """The `Objects` of a `Swap`. Any thread. OSError ESTALE for what is not known."""
+
+    def __init__(self, inodes: InodeTable) -> None:
+        self._inodes = inodes
+
+    def read(self, serial: Serial, offset: int, length: int) -> bytes:
+        descriptor = os.open(descriptor_path(self._descriptor(serial)), READING)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+
+    def attributes(self, serial: Serial) -> Attributes:
+        descriptor = self._descriptor(serial)
+        info = os.fstat(descriptor)
+        is_link = stat.S_ISLNK(info.st_mode)
+        target = os.readlink(b"", dir_fd=descriptor) if is_link else None
+        path = os.fsdecode(descriptor_path(descriptor))
+        xattrs = read_xattrs(path, ALL_XATTRS, follow=True)
+        return Attributes(Stat.of(info, info.st_size), xattrs, target)
+
+    def open(self, serial: Serial) -> int:
+        """An O_PATH descriptor of the caller's own."""
+        return os.dup(self._descriptor(serial))
+
+    def find(self, serial: Serial) -> Inode | None:
+        return self._inodes.find(serial)
+
+    def by_number(self, number: int) -> Inode | None:
+        """What has this inode number in the backing, if it is known."""
+        return self._inodes.known(number)
+
+    def _descriptor(self, serial: Serial) -> int:
+        return self._inodes.descriptor(self._inodes.get(serial))
