@@ -137,7 +137,7 @@ class Changes:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR)
         try:
             os.write(descriptor, self.content())
-            os.link(f"/proc/self/fd/{descriptor}", folder / self.name(), follow_symlinks=True)
+            give_name(descriptor, folder / self.name())
         finally:
             os.close(descriptor)
 
@@ -147,6 +147,11 @@ class Changes:
         beside = path.with_name(self.name())
         beside.write_bytes(self.content())
         os.rename(beside, path)
+
+
+def give_name(descriptor: int, path: Path) -> None:
+    """Link an open file that has none. Only with a folder given does Python follow the link."""
+    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def copied(top: Path, to: Path) -> Path:

@@ -22,7 +22,7 @@ from .block_map import TOP, BlockMap, Entered, FileChange, Home, Serial
 from .name_log import NameLog
 from .name_table import NameTable
 from .saved_blocks import SavedBlocks
-from .swap import Objects, Swap
+from .swap import PATIENCE, Objects, Swap
 
 
 class BlockStatus(Enum):
@@ -242,10 +242,13 @@ class MapPair:
             self.log = NameLog(self.names)
             return frozen
 
-    def preserve(self, objects: Objects[Any], saved: SavedBlocks) -> Swap[Any]:
-        """Have what is frozen saved before it changes. Right after `freeze`, before any change."""
+    def preserve(
+        self, objects: Objects[Any], saved: SavedBlocks, patience: float = PATIENCE
+    ) -> Swap[Any]:
+        """Have what is frozen saved before it changes. Right after `freeze`, before any change.
+        `patience`: for how many seconds whoever changes it waits for a commit that stands still."""
         assert self.frozen is not None and self.log is not None
-        self.swap = Swap(self.frozen, self.log, self.lock, objects, saved)
+        self.swap = Swap(self.frozen, self.log, self.lock, objects, saved, patience)
         return self.swap
 
     def committed(
@@ -303,6 +306,8 @@ class MapPair:
             merged.bind(serial, None)
 
     def _thaw(self) -> None:
+        if self.swap is not None:
+            self.swap.end()
         self.frozen = self.log = self.swap = None
         self._drop_ended()
 

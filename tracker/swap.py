@@ -6,7 +6,8 @@ before, and takes those from here. To check, to save and to mark is one step for
 is the commit's question, which makes the others captured: so it gets every block as it stood at the
 swap, and no writer waits for more than one read.
 
-The same holds for an object's attributes, its size among them.
+The same holds for an object's attributes, its size among them. What is saved has a limit; whoever
+would have to save more waits for the commit to get on, but not for a commit that stands still.
 
 Any thread. Locks: one of `LOCKS` for a serial, then the pair's.
 """
@@ -14,7 +15,7 @@ Any thread. Locks: one of `LOCKS` for a serial, then the pair's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
 from pyroaring import BitMap64
@@ -25,6 +26,10 @@ from .name_log import NameLog
 from .saved_blocks import SavedBlocks
 
 LOCKS: Final = 64
+PATIENCE: Final = 10.0
+"""Seconds that a commit may stand still while somebody waits for it."""
+AT_ONCE: Final = 64 << 20
+"""Bytes that are saved for one change. The commit reads more than that sooner."""
 Attributes = TypeVar("Attributes")
 Attributes_co = TypeVar("Attributes_co", covariant=True)
 
@@ -50,6 +55,7 @@ class Swap(Generic[Attributes]):
         lock: threading.Lock,
         objects: Objects[Attributes],
         saved: SavedBlocks,
+        patience: float = PATIENCE,
     ) -> None:
         self._frozen = frozen
         self._log = log
@@ -63,7 +69,12 @@ class Swap(Generic[Attributes]):
         self._attributes: dict[Serial, Attributes] = {}
         self._looked_at: set[Serial] = set()
         self._new: dict[Serial, bool] = {}
+        self._steps = 0
+        self._moved_on = threading.Condition()
+        self._patience = patience
         self.failure: StorageError | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called once, from whatever thread, which may hold locks."""
 
     # -- before a change -------------------------------------------------------------------------
 
@@ -90,27 +101,68 @@ class Swap(Generic[Attributes]):
 
     def fail(self, error: StorageError) -> None:
         """The commit comes to nothing: something that it needs is lost."""
-        self.failure = self.failure or error
+        with self._moved_on:
+            first, self.failure = self.failure is None, self.failure or error
+            self._moved_on.notify_all()
+        if first:
+            self.on_failure()
+
+    def end(self) -> None:
+        """The commit has ended: nothing is saved any more."""
+        with self._moved_on:
+            self.failure = self.failure or StorageError("the commit has ended")
+            self._moved_on.notify_all()
 
     def _save(self, serial: Serial, start: int, end: int) -> None:
         """Save the attributes, and the blocks that have any byte from `start` to `end`."""
-        if not self.concerns(serial):
-            return
         size = self._block_size
         try:
-            with self._lock(serial):
-                if serial in self._whole:
+            while self.concerns(serial):
+                steps = self._steps
+                if self._saved_all(serial, start // size, -(-end // size)):
                     return
-                if serial not in self._looked_at:
-                    self._attributes[serial] = self._objects.attributes(serial)
-                    self._looked_at.add(serial)
-                for number in self._wanted(serial, start // size, -(-end // size)):
-                    data = self._objects.read(serial, number * size, size)
-                    self._saved.put(serial, number, data)
+                self._wait(steps)
         except (OSError, StorageError) as error:
             # The commit's loss: whoever writes goes on, and is told what its own write comes to.
             what = "reading what is overwritten during a commit"
             self.fail(error if isinstance(error, StorageError) else storage_error(what, error))
+
+    def _saved_all(self, serial: Serial, first: int, end: int) -> bool:
+        """Whether it is all saved now; not, if there is too much of it."""
+        size = self._block_size
+        with self._lock(serial):
+            if serial in self._whole:
+                return True
+            if serial not in self._looked_at:
+                self._attributes[serial] = self._objects.attributes(serial)
+                self._looked_at.add(serial)
+            wanted = self._wanted(serial, first, end)
+            if len(wanted) * size > AT_ONCE:
+                return False  # the commit is sooner there
+            return all(
+                self._saved.put(serial, number, self._objects.read(serial, number * size, size))
+                for number in wanted
+            )
+
+    def _wait(self, steps: int) -> None:
+        """Wait until the commit has got on from there."""
+        with self._moved_on:
+            moved = self._moved_on.wait_for(
+                lambda: self._steps != steps or self.failure is not None, self._patience
+            )
+        if not moved:
+            self.fail(
+                StorageError(
+                    "the commit stood still while more was overwritten than can be kept for it",
+                    hint="commit again",
+                )
+            )
+
+    def step(self) -> None:
+        """The commit has got on."""
+        with self._moved_on:
+            self._steps += 1
+            self._moved_on.notify_all()
 
     def _wanted(self, serial: Serial, first: int, end: int) -> BitMap64:
         """Which of these blocks have to be saved."""
@@ -155,18 +207,20 @@ class Swap(Generic[Attributes]):
             if serial in self._attributes:
                 return False
             self._whole.add(serial)
-            return True
+        self.step()
+        return True
 
     def settle(self, serial: Serial, blocks: Iterable[int]) -> dict[int, bytes]:
         """The commit has just read these blocks: what they held at the swap, of those that were
-        saved before. What it read of the others holds, and they count as captured. StorageError
-        when something could not be saved."""
+        saved before. What it read of the others holds. All count as captured. StorageError when
+        something could not be saved."""
         with self._lock(serial):
             if self.failure is not None:
                 raise self.failure
             found = self._saved.take(serial, blocks)
-            self._captured.setdefault(serial, BitMap64()).update(set(blocks) - found.keys())
-            return found
+            self._captured.setdefault(serial, BitMap64()).update(blocks)
+        self.step()
+        return found
 
     def is_captured(self, serial: Serial, block: int) -> bool:
         with self._lock(serial):

@@ -1,15 +1,35 @@
-"""A commit of an attached tree is made of the maps, and says what a scan would say."""
+"""A commit of an attached tree is made of the maps, and says what a scan of the tree would have
+said at the instant of the freeze, whatever happens to it before it is read."""
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from attached_trees import attached, away, some_files, told
+from attached_trees import attached, away, driver, some_files, told
 from live_trees import Work
-from random_changes import Changes, copied, root_of
+from random_changes import Changes, copied, give_name, root_of
+
+from treering.store.errors import StorageError
+from treering.store.history import Person
+from treering.store.repository import Repository
+from treering.tracker.capture import build
+from treering.tracker.capture.plan import Plan
+from treering.tracker.snapshot import Outcome, Request, commit
 
 ROUNDS = 6
+SEEDS = 60 if os.environ.get("TREERING_LONG") == "1" else 4
+BLOCK = 65536
+SOMEBODY = Person("Somebody", "somebody@example", 0, 0)
+Step = Callable[[Path], object]
 
 
 @pytest.fixture
@@ -17,7 +37,26 @@ def here(work: Work) -> Work:
     return some_files(work)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.fixture
+def commit_late(monkeypatch: pytest.MonkeyPatch) -> Callable[[Work, Step], Outcome]:
+    """Commit, with something that happens between the freeze and all reading."""
+
+    def act(work: Work, between: Step) -> Outcome:
+        def plan(*rows: object) -> Plan:
+            between(work.top)
+            return Plan(*rows)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(build, "Plan", plan)
+        repository = Repository(work.top / ".treering")
+        try:
+            return commit(repository, work.top, Request("late", SOMEBODY, SOMEBODY))
+        finally:
+            repository.close()
+
+    return act
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_it_is_what_a_scan_of_a_copy_says(here: Work, tmp_path: Path, seed: int) -> None:
     """Same content, same root: whatever had been done, and from where it is known."""
     changes = Changes(here.top, seed)
@@ -33,3 +72,274 @@ def test_it_is_what_a_scan_of_a_copy_says(here: Work, tmp_path: Path, seed: int)
             assert done["pause_seconds"] is not None, "a scan made it"
             assert told(here) == ({}, 0)
     assert roots == [root_of(here, copy) for copy in copies]
+
+
+@pytest.mark.parametrize("seed", range(100, 100 + SEEDS))
+def test_what_happens_after_the_freeze_is_not_in_it(
+    here: Work, tmp_path: Path, seed: int, commit_late: Callable[[Work, Step], Outcome]
+) -> None:
+    changes = Changes(here.top, seed)
+    changes.some(60)
+    away(here, "commit", "-m", "before", "--allow-empty")
+    roots, copies = [], []
+    with attached(here):
+        for number in range(ROUNDS):
+            changes.some(20)
+            copies.append(copied(here.top, tmp_path / f"copy{number}"))
+            done = commit_late(here, lambda _: changes.some(20))
+            assert done.pause is not None, "a scan made it"
+            roots.append(done.root.hex())
+        copies.append(copied(here.top, tmp_path / "last"))
+        roots.append(away(here, "commit", "-m", "last", "--json").json["root"])
+        assert told(here) == ({}, 0)
+    assert roots == [root_of(here, copy) for copy in copies]
+
+
+class Case(NamedTuple):
+    """What is there at the last commit, what changes before the freeze, and after it."""
+
+    before: Step
+    changes: Step
+    between: Step
+
+
+def nothing(_top: Path) -> None:
+    pass
+
+
+def both(*steps: Step) -> Step:
+    def act(top: Path) -> None:
+        for step in steps:
+            step(top)
+
+    return act
+
+
+def fill(path: str, size: int, seed: bytes = b"x") -> Step:
+    return lambda top: (top / path).write_bytes(seed * size)
+
+
+def write(path: str, offset: int, data: bytes) -> Step:
+    def act(top: Path) -> None:
+        with (top / path).open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    return act
+
+
+def move(old: str, new: str) -> Step:
+    return lambda top: os.rename(top / old, top / new)
+
+
+def remove(path: str) -> Step:
+    return lambda top: (top / path).unlink()
+
+
+def remove_all(path: str) -> Step:
+    return lambda top: shutil.rmtree(top / path)
+
+
+def make(path: str) -> Step:
+    return lambda top: (top / path).mkdir()
+
+
+def mark(path: str, value: bytes) -> Step:
+    return lambda top: os.setxattr(top / path, "user.mark", value)
+
+
+def remake_with_its_inode(top: Path) -> None:
+    """Most file systems give the number of a deleted file to the next one."""
+    os.unlink(top / "deleted")
+    for number in range(20):
+        (top / f"made{number}").write_bytes(b"another one")
+
+
+def grow(top: Path) -> None:
+    with (top / "tail").open("ab") as file:
+        file.write(b"y" * 2 * BLOCK)
+
+
+CASES = {
+    "an ancestor renamed after the freeze": Case(
+        nothing,
+        both(write("d/e/b", 0, b"new"), fill("d/e/made", 10)),
+        both(move("d", "other"), move("other/e", "e"), write("e/b", 1, b"er")),
+    ),
+    "a clean folder renamed": Case(
+        lambda top: shutil.copytree(top / "d", top / "many"), move("many", "d/many"), nothing
+    ),
+    "a clean folder renamed after the freeze": Case(
+        nothing, fill("n", 5), both(move("d", "x"), write("x/a", 0, b"later"))
+    ),
+    "a file written by one of two names": Case(
+        nothing, write("d/n2", 0, b"by its other name"), write("n", 0, b"later")
+    ),
+    "a name less": Case(nothing, remove("n"), nothing),
+    "a name more": Case(nothing, lambda top: os.link(top / "d/a", top / "d/e/a2"), remove("d/a")),
+    "a grown file's old tail block": Case(
+        fill("tail", BLOCK + 10), both(grow, grow), both(grow, write("tail", BLOCK + 5, b"zz"))
+    ),
+    "a file deleted, and its number used again": Case(
+        nothing, fill("deleted", 3 * BLOCK), remake_with_its_inode
+    ),
+    "a folder replaced by a file": Case(
+        nothing,
+        both(remove_all("gone"), fill("gone", 6)),
+        both(remove("gone"), make("gone")),
+    ),
+    "a file replaced by a folder": Case(
+        nothing,
+        both(remove("disk"), make("disk"), fill("disk/f", 9)),
+        remove_all("disk"),
+    ),
+    "a tree deleted before it is read": Case(
+        nothing,
+        lambda top: shutil.copytree(top / "d", top / "new"),
+        remove_all("new"),
+    ),
+    "a large file cut after the freeze": Case(
+        fill("large", 200 * BLOCK),
+        fill("large", 200 * BLOCK, b"y"),
+        lambda top: os.truncate(top / "large", 5),
+    ),
+    "attributes": Case(
+        nothing,
+        both(lambda top: os.chmod(top / "d/a", 0o600), mark("d", b"1")),
+        both(lambda top: os.chmod(top / "d/a", 0o777), mark("d", b"2"), mark("n", b"3")),
+    ),
+    "a symlink": Case(
+        nothing,
+        lambda top: os.symlink("where it led", top / "new"),
+        both(remove("new"), lambda top: os.symlink("elsewhere", top / "new")),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_case(
+    here: Work, tmp_path: Path, case: Case, commit_late: Callable[[Work, Step], Outcome]
+) -> None:
+    case.before(here.top)
+    away(here, "commit", "-m", "before", "--allow-empty")
+    with attached(here):
+        case.changes(here.top)
+        copy = copied(here.top, tmp_path / "copy")
+        done = commit_late(here, case.between)
+        assert done.pause is not None, "a scan made it"
+        assert done.root.hex() == root_of(here, copy)
+        check_the_next(here, tmp_path)
+
+
+def check_the_next(work: Work, tmp_path: Path) -> None:
+    """All that happened since is in the next commit, and then there is nothing left."""
+    copy = copied(work.top, tmp_path / "next")
+    done = away(work, "commit", "-m", "next", "--allow-empty", "--json").json
+    assert done["root"] == root_of(work, copy)
+    assert told(work) == ({}, 0)
+
+
+def test_a_file_without_a_name_gets_one_an_era_later(here: Work, tmp_path: Path) -> None:
+    with attached(here):
+        file = os.open(here.top / "d", os.O_TMPFILE | os.O_RDWR)
+        try:
+            os.write(file, b"x" * BLOCK)
+            away(here, "commit", "-m", "without")
+            assert driver(here)["dirty"] == 0
+            give_name(file, here.top / "d" / "named")
+        finally:
+            os.close(file)
+        check_the_next(here, tmp_path)
+
+
+def test_what_comes_from_an_ignored_folder(here: Work, tmp_path: Path) -> None:
+    here.write(".treeringignore", "/cache\n")
+    here.write("cache/tree/f", "was ignored")
+    away(here, "commit", "-m", "rules")
+    with attached(here):
+        os.rename(here.top / "cache" / "tree", here.top / "tree")
+        os.rename(here.top / "d" / "a", here.top / "cache" / "a")
+        check_the_next(here, tmp_path)
+
+
+def test_rules_that_changed(here: Work, tmp_path: Path) -> None:
+    here.write(".treeringignore", "*.log\n/gone\n")
+    here.write("d/a.log", "ignored")
+    away(here, "commit", "-m", "rules")
+    with attached(here):
+        here.write(".treeringignore", "/n\n")
+        here.write("d/b.log", "new")
+        check_the_next(here, tmp_path)
+        here.write("d/a.log", "known now")
+        (tmp_path / "again").mkdir()
+        check_the_next(here, tmp_path / "again")
+
+
+def test_unsynced_stores_of_before_are_in(here: Work, tmp_path: Path) -> None:
+    with attached(here), (here.top / "disk").open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+        memory[70_000:70_006] = b"stored"
+        root = away(here, "commit", "-m", "stored", "--json").json["commit"]
+        away(here, "restore", "--source", root, "disk", "--target", str(tmp_path / "to"))
+        assert (tmp_path / "to" / "disk").read_bytes()[70_000:70_006] == b"stored"
+        memory.close()
+
+
+def test_a_commit_that_is_killed_gives_back_what_was_frozen(
+    here: Work, tmp_path: Path, commit_late: Callable[[Work, Step], Outcome]
+) -> None:
+    with attached(here):
+        write("disk", 5, b"changed")(here.top)
+        fill("made", 10)(here.top)
+
+        def fail(top: Path) -> None:
+            write("disk", 100_000, b"later")(top)
+            remove("made")(top)
+            raise StorageError("it was killed")
+
+        with pytest.raises(StorageError, match="killed"):
+            commit_late(here, fail)
+        assert told(here)[0] == {"disk": "modified"}
+        check_the_next(here, tmp_path)
+
+
+def test_a_second_commit_waits(here: Work, commit_late: Callable[[Work, Step], Outcome]) -> None:
+    with attached(here):
+        write("n", 0, b"first")(here.top)
+        second: list[subprocess.Popen[bytes]] = []
+
+        def start(top: Path) -> None:
+            write("d/a", 0, b"second")(top)
+            words = ("-C", str(top), "commit", "-m", "second", "--json")
+            second.append(here.start(*words, cwd=here.home))
+            time.sleep(0.5)
+            assert second[0].poll() is None
+
+        assert commit_late(here, start).commit is not None
+        assert b'"committed": true' in second[0].communicate()[0]
+        assert told(here) == ({}, 0)
+
+
+def test_a_commit_that_stands_still(here: Work, tmp_path: Path) -> None:
+    """Stopped in the middle: writers go on, and what it took is given back when it ends."""
+    fill("large", 100 << 20)(here.top)
+    away(here, "commit", "-m", "large")
+    with attached(here):
+        with (here.top / "large").open("r+b") as file:
+            for place in range(0, 100 << 20, BLOCK):
+                file.seek(place)
+                file.write(b"y")
+        alone = Work(here.home, here.top, ["env", "TREERING_NO_WORKER=1"])
+        stopped = alone.start("-C", str(here.top), "commit", "-m", "stopped", cwd=here.home)
+        while not driver(here)["frozen"]:
+            assert stopped.poll() is None, "it was too quick"
+        stopped.send_signal(signal.SIGSTOP)
+        with (here.top / "large").open("r+b") as file:
+            for place in range(0, 100 << 20, BLOCK):
+                file.seek(place)
+                file.write(b"z")
+        stopped.kill()
+        stopped.communicate()
+        while driver(here)["frozen"]:
+            time.sleep(0.01)
+        check_the_next(here, tmp_path)

@@ -115,7 +115,7 @@ class Tracking(RuleBasedStateMachine):
         self.written_before, self.written = self.written, {}
         assert Assembled(self.tree, frozen, self.base).value() == self.frozen
         pair = self.tree.pair
-        swap = pair.preserve(Objects(self.tree), SavedBlocks(Path("/nowhere")))
+        swap = pair.preserve(Objects(self.tree), SavedBlocks(Path("/nowhere"), BLOCK))
         assert pair.log is not None
         self.captured = Captured(self.tree, swap, pair.log, frozen, self.base)
 

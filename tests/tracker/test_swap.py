@@ -4,6 +4,8 @@ it is tried in `test_map_model`."""
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,10 @@ class Tree(TrackedTree):
 
     base: Value = Folder(0, {})
 
-    def freeze(self, saved: SavedBlocks | None = None) -> Captured:
+    def freeze(self, saved: SavedBlocks | None = None, patience: float = 60) -> Captured:
         frozen = self.pair.freeze()
         self.objects = Objects(self)
-        swap = self.pair.preserve(self.objects, saved or SavedBlocks(NOWHERE))
+        swap = self.pair.preserve(self.objects, saved or SavedBlocks(NOWHERE, BLOCK), patience)
         assert self.pair.log is not None
         self.at_swap = self.top.value()
         return Captured(self, swap, self.pair.log, frozen, self.base)
@@ -185,16 +187,53 @@ def test_what_comes_after_the_swap_is_no_part(tree: Tree) -> None:
     tree.commit(captured)
 
 
-def test_without_room_the_commit_fails_and_the_writers_go_on(tree: Tree) -> None:
+def test_a_commit_that_stands_still_fails_and_the_writers_go_on(tree: Tree) -> None:
     disk = tree.file(tree.top, b"disk", b"0000111122223333")
-    captured = tree.freeze(SavedBlocks(NOWHERE, max_size=2 * BLOCK))
+    captured = tree.freeze(SavedBlocks(NOWHERE, BLOCK, max_size=2 * BLOCK), patience=0.01)
+    told: list[bool] = []
+    captured.swap.on_failure = lambda: told.append(True)
     for number in range(4):
         tree.write(disk, number * BLOCK, b"xxxx")
     assert disk.content == b"x" * 16
-    with pytest.raises(StorageError, match="more of what is being overwritten"):
+    with pytest.raises(StorageError, match="more was overwritten than can be kept"):
         captured.value()
     assert not captured.swap.concerns(disk.serial)
+    assert told == [True]
     tree.pair.failed()
+    tree.commit(tree.freeze())
+
+
+def test_writers_wait_for_a_commit_that_gets_on(tree: Tree, tmp_path: Path) -> None:
+    """Its room for what they overwrite is used again."""
+    disk = tree.file(tree.top, b"disk", os.urandom(20 * BLOCK))
+    saved = SavedBlocks(tmp_path, BLOCK, in_memory=BLOCK, max_size=3 * BLOCK)
+    captured = tree.freeze(saved)
+
+    def write() -> None:
+        for place in range(20):
+            tree.write(disk, place * BLOCK, b"x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for number in range(20):
+        captured.take(disk.serial, [number])
+        time.sleep(0.002)
+    writer.join()
+    assert saved.size == 0
+    tree.commit(captured)
+    saved.close()
+
+
+def test_whoever_waits_is_let_go_when_the_commit_ends(tree: Tree) -> None:
+    disk = tree.file(tree.top, b"disk", b"0000")
+    tree.freeze(SavedBlocks(NOWHERE, BLOCK, max_size=0))
+    writer = threading.Thread(target=lambda: tree.write(disk, 0, b"x"))
+    writer.start()
+    time.sleep(0.02)
+    assert writer.is_alive()
+    tree.pair.failed()
+    writer.join()
+    assert disk.content == b"x000"
     tree.commit(tree.freeze())
 
 
@@ -211,7 +250,7 @@ def test_a_block_that_cannot_be_read_is_the_commits_loss(tree: Tree) -> None:
 
 
 def test_beyond_memory_it_goes_to_a_file_without_a_name(tmp_path: Path) -> None:
-    saved = SavedBlocks(tmp_path, in_memory=10)
+    saved = SavedBlocks(tmp_path, BLOCK, in_memory=10)
     tree = Tree()
     disk = tree.file(tree.top, b"disk", os.urandom(BLOCK * 9 + 1))
     captured = tree.freeze(saved)
@@ -227,7 +266,7 @@ def test_beyond_memory_it_goes_to_a_file_without_a_name(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     tree = Tree()
     disk = tree.file(tree.top, b"disk", b"0000")
-    captured = tree.freeze(SavedBlocks(tmp_path / "none", in_memory=0))
+    captured = tree.freeze(SavedBlocks(tmp_path / "none", BLOCK, in_memory=0))
     tree.write(disk, 0, b"1111")
     with pytest.raises(StorageError, match="saving what a commit has not read yet"):
         captured.value()

@@ -118,13 +118,13 @@ class FolderCapture:
         found = self._plan.objects[serial]
         bound = self._plan.bound(serial)
         before = self._finder.find(bound) if bound is not None else None
-        is_folder = stat.S_ISDIR(found.kind)
         above = path.rpartition(b"/")[0]
+        is_folder = stat.S_ISDIR(found.kind) if before is None else before.is_folder
         if self._rules[above].excludes(path, is_folder):
             return None
-        if before is None or before.is_folder != is_folder:
+        if before is None:
             raise Unusable
-        self._parts.links.placed(found, path)
+        self._parts.links.placed(found, path, is_folder=is_folder)
         if not is_folder:
             changed = self._changed.get(serial)
             if changed is None:

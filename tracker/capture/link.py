@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 import msgspec
 from pyroaring import BitMap64
 
 from ...store.batches import batched
+from ...store.errors import DriverError
 from ..attached import BARRIER_SECONDS, Attachment
 from ..fuse.control import MAX_DESCRIPTORS, Conversation, ask_for_parts, raw, text
 from ..map_listing import runs
@@ -45,16 +46,22 @@ class CaptureLink:
         except BaseException:
             self._conversation.close()
             raise
+        self._is_committed = False
         self.pause: float = reply["pause"]
         """For how long changes had to wait, in seconds."""
 
     def close(self) -> None:
+        """Where the commit has not ended well, all that was frozen is active again on return."""
+        if not self._is_committed:
+            with suppress(DriverError):
+                self._conversation.ask("failed")
         self._conversation.close()
 
     def committed(self, root: bytes, left: Iterable[int] = ()) -> None:
         """The commit is durable, as this root, which has all that was frozen but what was `left`
         out of these serials."""
         self._conversation.ask("committed", root=root.hex(), left=[*left])
+        self._is_committed = True
 
     # -- what is frozen --------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ otherwise is edited, and the catalog told.
 
 from __future__ import annotations
 
-import stat
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -61,9 +60,9 @@ class LinkKeeper:
             return
         self._met.setdefault(changed.found.number, Linked(changed.entry, set()))
 
-    def placed(self, found: FrozenObject, path: bytes) -> None:
+    def placed(self, found: FrozenObject, path: bytes, *, is_folder: bool) -> None:
         """Something that the base has, and moved or changed itself, lay there."""
-        if not stat.S_ISDIR(found.kind):
+        if not is_folder:
             self._placed.setdefault(found.number, set()).add(path)
         elif found.bound is not None:
             self._moved[raw(found.bound)] = path

@@ -21,7 +21,8 @@ Run = tuple[int, int]
 class FrozenObject(msgspec.Struct, array_like=True, frozen=True):
     """Something that the base root has, of which anything changed, or that is on the way to that.
     `homes` are its names at the swap, as (folder, name). `bound`: its path in the base, None if
-    that follows from where it lay. `kind` is the file type. `blocks` says how many changed, `runs`
+    that follows from where it lay. `kind` is the file type; 0, and so is `number`, of what is gone
+    and was only on the way. `blocks` says how many changed, `runs`
     which, if they are not too many; `smallest` is the smallest size that the file had."""
 
     serial: int

@@ -9,6 +9,7 @@
 | `unchanged`: `names`, inode numbers, in the folder `number` | those that are not, by serial |
 | `attributes` of `serials` | as at the swap; descriptors of those that are there |
 | `settle` `files`: blocks that were just read | those that had been saved, and their bytes |
+| `failed` | all that was frozen is active again |
 | `committed` as `root`, without what is `left` | the maps are relative to that root |
 
 A freeze belongs to the connection that asked for it: when that ends, and the commit was not said to
@@ -26,7 +27,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ...store.batches import batched
-from ...store.errors import Conflict, DriverError
+from ...store.errors import Conflict, DriverError, StorageError
 from ..block_map import Serial
 from ..capture.wire import GONE, FileRuns, FrozenName, FrozenObject, SavedBlock
 from ..map_listing import runs
@@ -38,6 +39,7 @@ from .driver import Driver
 from .frozen_rows import FrozenRows
 
 RUNS_AT_ONCE: Final = 10_000
+FREE_SECONDS: Final = 10.0
 ROW_SIZE, TEXT_SIZE, RUN_SIZE = 120, 6, 24
 Row = TypeVar("Row", FrozenObject, FrozenName)
 
@@ -51,9 +53,10 @@ class Captures:
         self._pair = driver.pair
         self._folder = folder
         self._committed = committed
-        self._lock = threading.Lock()
+        self._free = threading.Condition()
         self._caller: Caller | None = None
         self._saved: SavedBlocks | None = None
+        self._failure: StorageError | None = None
 
     def answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply] | None:
         """None for what is no request of a commit. Conflict while another commit is at it."""
@@ -74,6 +77,9 @@ class Captures:
                 return self._attributes(request["serials"])
             case "settle":
                 return self._settle(msgspec.convert(request["files"], list[FileRuns]))
+            case "failed":
+                self._end(request["caller"])
+                return {}
             case "committed":
                 return self._end_well(request["caller"], str(request["root"]), request["left"])
         return None
@@ -81,19 +87,27 @@ class Captures:
     # -- begin and end ---------------------------------------------------------------------------
 
     def _freeze(self, caller: Caller, uncertain: bool) -> Reply:
-        with self._lock:
-            if self._caller is not None:
+        with self._free:
+            # One that was killed has ended for its repository before we know.
+            if not self._free.wait_for(lambda: self._caller is None, FREE_SECONDS):
                 raise Conflict("another commit has frozen the maps")
-            saved = SavedBlocks(self._folder)
+            saved = None if uncertain else SavedBlocks(self._folder, self._pair.block_size)
             pause = self._driver.freeze(saved, uncertain=uncertain)
-            self._caller, self._saved = caller, saved
+            self._caller, self._saved, self._failure = caller, saved, None
             caller.at_end.append(lambda: self._end(caller))
+            if self._pair.swap is not None:
+                self._pair.swap.on_failure = lambda: self._give_up(caller)
             return {"pause": pause}
 
+    def _give_up(self, caller: Caller) -> None:
+        """The commit has failed, whether it knows it or not: nobody waits for it any more. Whoever
+        found out may hold locks."""
+        threading.Thread(target=self._end, args=(caller,), daemon=True).start()
+
     def _end_well(self, caller: Caller, root: str, left: Iterable[int]) -> Reply:
-        with self._lock:
+        with self._free:
             if self._caller is not caller:
-                raise DriverError("this commit has frozen nothing")
+                raise self._failure or DriverError("this commit has frozen nothing")
             serials = [*map(Serial, left)]
             self._pair.committed(root.encode(), left=serials)
             self._forget()
@@ -101,30 +115,34 @@ class Captures:
         return {}
 
     def _end(self, caller: Caller) -> None:
-        with self._lock:
+        with self._free:
             if self._caller is caller:
+                if self._pair.swap is not None:
+                    self._failure = self._pair.swap.failure
                 self._pair.failed()
                 self._forget()
 
     def _forget(self) -> None:
-        assert self._saved is not None
         self._driver.inodes.let_go()
-        self._saved.close()
+        if self._saved is not None:
+            self._saved.close()
         self._caller = self._saved = None
+        self._free.notify_all()
 
     # -- what is frozen --------------------------------------------------------------------------
 
     def _swap(self) -> Swap[Attributes]:
         swap = self._pair.swap
         if swap is None:
-            raise DriverError("nothing is frozen")
+            raise self._failure or DriverError("nothing is frozen")
+        swap.step()
         return swap
 
     def _rows(self) -> FrozenRows:
         with self._pair.lock:
             frozen, log, swap = self._pair.frozen, self._pair.log, self._pair.swap
         if frozen is None or log is None or swap is None:
-            raise DriverError("nothing is frozen")
+            raise self._failure or DriverError("nothing is frozen")
         return FrozenRows(self._pair, swap, self._driver.inodes, frozen, log)
 
     def _frozen_blocks(self, serial: Serial) -> Iterator[Reply]:

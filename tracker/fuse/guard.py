@@ -62,7 +62,8 @@ class Guard:
         """Handle a request once its suspects are durable. Where a commit wants the old content of
         `inode`, a helper waits for the disk."""
         missing = self.ready(keys)
-        if not missing and (inode is None or not inode.recorder.is_saved(inode.serial)):
+        slow = inode is not None and inode.recorder.is_saved(inode.serial)
+        if not missing and not slow:
             return handler(request)
 
         def covered(request: Request) -> Content | Deferred:
@@ -70,7 +71,7 @@ class Guard:
                 self.cover(missing)
             return handler(request)
 
-        return self._session.defer(request, covered)
+        return self._session.defer(request, covered, slow=slow)
 
     def cover(self, keys: Iterable[Key]) -> None:
         """Make suspects durable. StorageError. Blocks."""

@@ -33,6 +33,7 @@ Quick = Callable[[bytearray, memoryview], "Content | None"]
 """Takes a request as it lies in memory, the header and the data, and gives the reply's content, or
 None where a handler is to have it. Where it raises, the handler does all of it again and says what
 is wrong. It must not block."""
+Work = SimpleQueue[tuple[Request, Handler] | None]
 HELPERS: Final = 8
 SMALL: Final = 4096
 """Bytes that are sooner copied than sent in two pieces."""
@@ -78,9 +79,11 @@ class Session:
         self._quick: dict[int, Quick] = {}
         self._header = bytearray(protocol.IN_HEADER.size + protocol.WRITE_IN.size)
         self._big = memoryview(mmap.mmap(-1, protocol.MAX_WRITE + protocol.HEADER_ROOM))
-        self._waiting: SimpleQueue[tuple[Request, Handler] | None] = SimpleQueue()
+        self._waiting: Work = SimpleQueue()
+        self._slow: Work = SimpleQueue()
         self._helpers = [
-            threading.Thread(target=self._help, name=f"driver-{number}")
+            threading.Thread(target=self._help, args=(work,), name=f"driver-{number}")
+            for work in (self._waiting, self._slow)
             for number in range(HELPERS)
         ]
         self.requests = 0
@@ -104,8 +107,9 @@ class Session:
             while self._next():
                 pass
         finally:
-            for _ in self._helpers:
+            for _ in range(HELPERS):
                 self._waiting.put(None)
+                self._slow.put(None)
             for helper in self._helpers:
                 helper.join()
             os.close(self._connection)
@@ -222,18 +226,18 @@ class Session:
             if not isinstance(content, Deferred):
                 self.reply(request, content)
 
-    def defer(self, request: Request, handler: Handler) -> Deferred:
-        """Let a helper answer. What the request's data lie in is used again meanwhile, so they are
-        copied."""
+    def defer(self, request: Request, handler: Handler, *, slow: bool = False) -> Deferred:
+        """Let a helper answer; of those that others do not wait for, if it is `slow`: it may wait
+        for a commit. What the request's data lie in is used again meanwhile, so they are copied."""
         if request.data:
             request = request._replace(data=memoryview(bytes(request.data)))
-        self._waiting.put((request, handler))
+        (self._slow if slow else self._waiting).put((request, handler))
         return DEFERRED
 
-    def _help(self) -> None:
+    def _help(self, work: Work) -> None:
         """What a helper does: it takes what waits, until it is told that there is no more. A queue
         alone, since an executor's futures cost as much as a small request."""
-        while (taken := self._waiting.get()) is not None:
+        while (taken := work.get()) is not None:
             self.answer(*taken)
 
     def sync(self, request: Request, descriptor: int) -> Deferred:
