@@ -278,6 +278,19 @@ class MapPair:
         if change is not None:
             self.active.files.setdefault(serial, FileChange()).merge(change)
 
+    def rebase(self, before: bytes, root: bytes) -> bool:
+        """The tree was brought from one root to another, by changes that the map has like all
+        others: it is relative to that root now. What it says of names says only where to look.
+        False, and nothing is done, where the map is not relative to `before`."""
+        with self.lock:
+            if self.frozen is not None or self.active.base != before:
+                return False
+            for names in self.active.names.values():
+                names.update(dict.fromkeys(names, True))
+            self.active.homes = dict.fromkeys(self.active.homes)
+            self.active.base = root
+            return True
+
     def failed(self) -> None:
         """The commit came to nothing: all that was frozen is active again."""
         with self.lock:

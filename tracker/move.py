@@ -30,6 +30,7 @@ from ..store.quoting import quote_path
 from ..store.repository import Repository
 from . import restore_log
 from .folder_chain import FolderChain
+from .follow import follow_head
 from .known import Known, own_metadata
 from .links import group_path
 from .live_top import scan_state
@@ -103,6 +104,7 @@ def again(
 def end(repository: Repository) -> None:
     """HEAD is where the move wants it."""
     restore_log.end(repository)
+    follow_head(repository)
 
 
 def _open(top: Path) -> int:

@@ -343,3 +343,74 @@ def test_a_commit_that_stands_still(here: Work, tmp_path: Path) -> None:
         while driver(here)["frozen"]:
             time.sleep(0.01)
         check_the_next(here, tmp_path)
+
+
+def two_commits(work: Work) -> tuple[str, str]:
+    first = away(work, "log", "--json", "-n", "1").json[0]["commit"]
+    write("disk", 70_000, b"second")(work.top)
+    fill("d/made", 10)(work.top)
+    remove("d/a")(work.top)
+    second = away(work, "commit", "-m", "second", "--json").json["commit"]
+    return first, second
+
+
+def test_after_a_switch_the_maps_are_of_the_new_head(here: Work, tmp_path: Path) -> None:
+    (here.top / "n").unlink()  # hard links are for a scan
+    away(here, "commit", "-m", "first")
+    with attached(here):
+        first, second = two_commits(here)
+        for commit_id in (first, second, first):
+            away(here, "switch", "--detach", commit_id)
+            assert told(here) == ({}, 0)
+            assert driver(here)["dirty"] == 0
+        write("disk", 5, b"by hand")(here.top)
+        check_the_next(here, tmp_path)
+
+
+def test_after_a_switch_with_changes_of_ones_own(here: Work, tmp_path: Path) -> None:
+    with attached(here):
+        first, second = two_commits(here)
+        write("d/e/b", 0, b"mine")(here.top)
+        fill("d/e/mine", 10)(here.top)
+        remove("d/e/c")(here.top)
+        for commit_id in (first, second):
+            away(here, "switch", "--detach", commit_id)
+            mine = {"d/e/b": "modified", "d/e/mine": "new", "d/e/c": "deleted"}
+            assert told(here)[0] == mine
+        check_the_next(here, tmp_path)
+
+
+def test_after_a_restore(here: Work, tmp_path: Path) -> None:
+    with attached(here):
+        two_commits(here)
+        write("disk", 5, b"by hand")(here.top)
+        remove("n")(here.top)
+        away(here, "restore", "--force")
+        assert told(here) == ({}, 0)
+        away(here, "restore", "--source", "HEAD~1", "disk")
+        assert told(here)[0] == {"disk": "modified"}
+        check_the_next(here, tmp_path)
+
+
+def test_after_a_merge(here: Work, tmp_path: Path) -> None:
+    with attached(here):
+        away(here, "switch", "-c", "side")
+        write("disk", 70_000, b"side")(here.top)
+        away(here, "commit", "-m", "side")
+        away(here, "switch", "main")
+        fill("d/made", 5)(here.top)
+        away(here, "commit", "-m", "main")
+        away(here, "merge", "side")
+        assert told(here) == ({}, 0)
+        write("d/e/b", 0, b"after")(here.top)
+        check_the_next(here, tmp_path)
+
+
+def test_a_commit_of_paths_leaves_the_rest(here: Work, tmp_path: Path) -> None:
+    with attached(here):
+        write("disk", 5, b"in it")(here.top)
+        write("d/a", 0, b"not in it")(here.top)
+        fill("d/e/made", 10)(here.top)
+        away(here, "commit", "-m", "some", "disk", "d/e")
+        assert told(here)[0] == {"d/a": "modified"}
+        check_the_next(here, tmp_path)

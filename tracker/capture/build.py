@@ -44,7 +44,7 @@ MAX_DEPTH = 30_000
 
 class Capture:
     """One commit's view of a frozen tree; `base` is the top folder of the base root `root`, in hex.
-    `left` are serials of what did not enter."""
+    `left` are serials of what did not enter. `processes`: whether others may store for it."""
 
     def __init__(
         self,
@@ -55,7 +55,10 @@ class Capture:
         writer: ObjectWriter,
         keep: XattrFilter,
         progress: Progress,
+        *,
+        processes: bool = True,
     ) -> None:
+        self._processes = processes
         self._repository = repository
         self._link = link
         self._base = base
@@ -94,7 +97,7 @@ class Capture:
     def _run(self, plan: Plan, backing: int) -> Entry:
         repository, size = self._repository, self._repository.block_size
         threads = min(repository.threads, MAX_THREADS)
-        options = ReaderOptions(size, threads, self._keep)
+        options = ReaderOptions(size, threads, self._keep, self._processes)
         reader = FileReader(self._writer, repository.store, options, self._progress)
         hasher = Hasher(self._writer, repository.store.codec, size)
         table = LinkTable(repository.catalog)

@@ -10,6 +10,7 @@
 | `backing`, with `barrier` | the descriptor of the top folder below the mount; after a barrier |
 | `found` with `rows`; at last `scanned` with `root` | what the scan at attach saw is taken in |
 | `outsiders` | from now on it says that somebody may write past it |
+| `moved` from the root `before` to `root` | whether the maps are relative to that now |
 | `detach` | the mount is off |
 
 The requests of a commit are in `captures`.
@@ -21,7 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -41,13 +42,13 @@ ROW_SIZE, TEXT_SIZE = 100, 6
 """Bytes of a row in a reply, and of a character of its texts, at most."""
 RUNS_AT_ONCE: Final = 10_000
 Detach = Callable[[bool, float], None]
-Complete = Callable[[str], None]
+Complete = Callable[[str, bool], None]
 
 
 class Answers:
-    """Of one mounted driver. `detach(force, seconds)` takes the mount off; `complete(root)` is told
-    when the maps say all that differs from a root; `folder` takes what is saved during a commit.
-    Any thread."""
+    """Of one mounted driver. `detach(force, seconds)` takes the mount off. `complete(root, known)`
+    is told when the maps say all that differs from a root; `known`: that has all that was marked in
+    earlier eras. `folder` takes what is saved during a commit. Any thread."""
 
     def __init__(
         self, driver: Driver, journal: Journal, detach: Detach, complete: Complete, folder: Path
@@ -61,39 +62,51 @@ class Answers:
         self._started = time.monotonic()
         self.scanned = False
         self._outsiders = False
+        self._ways: dict[str, Callable[[Reply], Reply | Iterator[Reply]]] = {
+            "hello": lambda _: self._hello(),
+            "status": lambda _: self._status(),
+            "changes": lambda _: _parts(self._changes()),
+            "blocks": lambda request: self._blocks(Serial(request["serial"])),
+            "maps": lambda _: _parts(map(_map_row, map_rows(self._pair))),
+            "backing": self._backing,
+            "found": self._found,
+            "outsiders": self._has_outsiders,
+            "scanned": lambda request: self._are_of(str(request["root"])),
+            "moved": self._moved,
+            "detach": self._take_off,
+        }
 
-    def answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply]:
+    def answer(self, request: Reply) -> Reply | Iterator[Reply]:
         """DriverError for what it does not know, Conflict for a mount in use."""
-        match request.get("do"):
-            case "hello":
-                return self._hello()
-            case "status":
-                return self._status()
-            case "changes":
-                return _parts(self._changes())
-            case "blocks":
-                return self._blocks(Serial(request["serial"]))
-            case "maps":
-                return _parts(map(_map_row, map_rows(self._pair)))
-            case "backing":
-                if request.get("barrier"):
-                    self._driver.barrier()
-                return {"descriptors": [self._driver.open_backing()]}
-            case "found":
-                self._driver.found.take(msgspec.convert(request["rows"], list[Row]))
-                return {}
-            case "outsiders":
-                self._outsiders = True
-                return {}
-            case "scanned":
-                return self._are_of(str(request["root"]))
-            case "detach":
-                self._detach(bool(request.get("force")), float(request.get("wait", DETACH_SECONDS)))
-                return {}
-        reply = self._captures.answer(request)
+        way = self._ways.get(str(request.get("do")))
+        reply = way(request) if way is not None else self._captures.answer(request)
         if reply is None:
             raise DriverError(f"the driver knows no {request.get('do')!r}")
         return reply
+
+    def _backing(self, request: Reply) -> Reply:
+        if request.get("barrier"):
+            self._driver.barrier()
+        return {"descriptors": [self._driver.open_backing()]}
+
+    def _found(self, request: Reply) -> Reply:
+        self._driver.found.take(msgspec.convert(request["rows"], list[Row]))
+        return {}
+
+    def _has_outsiders(self, _request: Reply) -> Reply:
+        self._outsiders = True
+        return {}
+
+    def _moved(self, request: Reply) -> Reply:
+        before, root = str(request["before"]), str(request["root"])
+        moved = self._pair.rebase(before.encode(), root.encode())
+        if moved:
+            self._complete(root, False)
+        return {"moved": moved}
+
+    def _take_off(self, request: Reply) -> Reply:
+        self._detach(bool(request.get("force")), float(request.get("wait", DETACH_SECONDS)))
+        return {}
 
     def _hello(self) -> Reply:
         """What every command wants to know: no look at what changed."""
@@ -136,7 +149,7 @@ class Answers:
         return {}
 
     def _are_all_of(self, root: str) -> None:
-        self._complete(root)
+        self._complete(root, True)
         self.scanned = True
 
     def _changes(self) -> Iterator[Reply]:

@@ -107,10 +107,11 @@ class Service:
     def _mark(self, *, clean: bool, base: str | None = None) -> None:
         ATTACHED.write(self._tracker, Attached(self._since, clean, self._socket, base))
 
-    def _complete(self, root: str) -> None:
+    def _complete(self, root: str, known: bool) -> None:
         """The maps, and the journal of this era, say all that differs from a root."""
         self._mark(clean=False, base=root)
-        self._journal.done(self._pair.active.era - 1)
+        if known:
+            self._journal.done(self._pair.active.era - 1)
 
     def _leave_maps(self) -> None:
         """At the end: the maps are left for the next scan, which needs no journal then."""
