@@ -73,6 +73,12 @@ class Attachment:
             yield from part["rows"]
 
 
+def follow(attached: Attachment, before: str, root: str) -> bool:
+    """Whether the maps, relative to the root `before`, are relative to this one from now on. The
+    two differ in nothing that the maps have not. DriverError."""
+    return bool(ask(attached.socket, "moved", before=before, root=root)["moved"])
+
+
 def attachment(repository: Repository) -> Attachment | None:
     """The driver of the repository's work tree, None if there is none that answers, or nobody
     knows where."""

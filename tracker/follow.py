@@ -17,11 +17,10 @@ from ..store.object_writer import UnstoredObjects
 from ..store.progress import SILENT
 from ..store.repository import Repository
 from ..store.trees import differences, load_root
-from .attached import Attachment, attachment
+from .attached import Attachment, attachment, follow
 from .capture.build import Capture
 from .capture.link import CaptureLink
 from .capture.plan import Unusable
-from .fuse.control import ask
 from .links import LinkTable
 from .snapshot import head_commit, xattr_filter
 
@@ -41,7 +40,7 @@ def follow_head(repository: Repository) -> None:
         return
     with suppress(DriverError, NotFound, StorageError, Unusable):
         _follow_links(repository, attached.base, head.root)
-        if ask(attached.socket, "moved", before=attached.base, root=root)["moved"]:
+        if follow(attached, attached.base, root):
             _settle(repository, attached, head.root)
 
 

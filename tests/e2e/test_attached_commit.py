@@ -345,6 +345,11 @@ def test_a_commit_that_stands_still(here: Work, tmp_path: Path) -> None:
         check_the_next(here, tmp_path)
 
 
+def base_of(work: Work) -> str:
+    """The root that the maps are relative to."""
+    return str(driver(work)["base"])
+
+
 def two_commits(work: Work) -> tuple[str, str]:
     first = away(work, "log", "--json", "-n", "1").json[0]["commit"]
     write("disk", 70_000, b"second")(work.top)
@@ -376,6 +381,7 @@ def test_after_a_switch_with_changes_of_ones_own(here: Work, tmp_path: Path) -> 
         for commit_id in (first, second):
             away(here, "switch", "--detach", commit_id)
             mine = {"d/e/b": "modified", "d/e/mine": "new", "d/e/c": "deleted"}
+            assert base_of(here) == here.root()
             assert told(here)[0] == mine
         check_the_next(here, tmp_path)
 
@@ -401,6 +407,7 @@ def test_after_a_merge(here: Work, tmp_path: Path) -> None:
         fill("d/made", 5)(here.top)
         away(here, "commit", "-m", "main")
         away(here, "merge", "side")
+        assert base_of(here) == here.root()
         assert told(here) == ({}, 0)
         write("d/e/b", 0, b"after")(here.top)
         check_the_next(here, tmp_path)
@@ -412,5 +419,6 @@ def test_a_commit_of_paths_leaves_the_rest(here: Work, tmp_path: Path) -> None:
         write("d/a", 0, b"not in it")(here.top)
         fill("d/e/made", 10)(here.top)
         away(here, "commit", "-m", "some", "disk", "d/e")
+        assert base_of(here) == here.root()
         assert told(here)[0] == {"d/a": "modified"}
         check_the_next(here, tmp_path)

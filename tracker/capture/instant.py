@@ -17,7 +17,7 @@ from ...store.nodes import Entry
 from ...store.object_writer import ObjectWriter
 from ...store.progress import Progress
 from ...store.repository import Repository
-from ..attached import attachment
+from ..attached import attachment, follow
 from ..metadata import XattrFilter
 from .build import Capture
 from .link import CaptureLink
@@ -25,12 +25,14 @@ from .plan import Unusable
 
 
 class Instant:
-    """Of a commit after `head`, in a `with`; nothing is frozen where no driver sees everything."""
+    """Of a commit after `head`, in a `with`. Nothing is frozen where no driver sees everything, and
+    for a commit that is not of the whole tree: what that reads stays marked."""
 
     def __init__(self, repository: Repository, head: Commit | None, *, whole: bool) -> None:
         self._repository = repository
-        found = attachment(repository) if whole else None
+        found = attachment(repository)
         self._attached = None if found is None or found.outsiders else found
+        self._whole = whole
         self._base = head.root.hex() if head is not None else ""
         self._link: CaptureLink | None = None
         self._left: list[int] = []
@@ -63,7 +65,7 @@ class Instant:
     ) -> Capture | None:
         """Make the root of the maps. None where a scan must, with the maps frozen for it.
         DriverError, StorageError."""
-        if self._attached is None:
+        if self._attached is None or not self._whole:
             return None
         if self._attached.base == self._base and (base is not None or not self._base):
             self._link = CaptureLink(self._attached)
@@ -87,6 +89,8 @@ class Instant:
     def committed(self, root: bytes, *, problems: bool) -> None:
         """The commit is durable as this root. With `problems` a scan could not read everything, and
         the maps do not say what the root lacks."""
-        if self._link is not None and (self._is_captured or not problems):
-            with suppress(DriverError):  # it has ended meanwhile, and the commit has not failed
+        with suppress(DriverError):  # it has ended meanwhile, and the commit has not failed
+            if self._link is not None and (self._is_captured or not problems):
                 self._link.committed(root, self._left)
+            elif not self._whole and self._attached is not None and not problems:
+                follow(self._attached, self._base, root.hex())
