@@ -9,7 +9,7 @@ DEBIAN := git rsync strace attr acl e2fsprogs less fio xfsprogs stress-ng fuse3 
 SECONDS  ?= 60
 DECODERS ?= $(shell sed -n 's/^    "\([a-z_]*\)": .*/\1/p' tests/fuzz/decoders.py)
 
-.PHONY: help demo docs test test-long fuzz lint bench bench-quick bench-driver bench-history bench-scale clean venv typecheck-links debian
+.PHONY: help demo docs test test-long fuzz lint bench bench-quick bench-driver bench-instant bench-history bench-scale clean venv typecheck-links debian
 
 help:
 	@echo 'make demo       install into .venv, then version and replicate real files'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench      measure against restic, borg, bup and rsync, and write docs/performance.md'
 	@echo 'make bench-quick  the same with less data in three minutes; prints only'
 	@echo 'make bench-driver   measure an attached tree beside bindfs, passthrough_ll and the file system below'
+	@echo 'make bench-instant  measure commits of an attached tree'
 	@echo 'make bench-history  measure looking through long histories'
 	@echo 'make bench-scale    measure how cost grows with size (see docs/scaling.md)'
 
@@ -88,6 +89,9 @@ bench-quick: $(BENCH)/.installed
 
 bench-driver: $(BENCH)/.installed
 	$(MEASURE)/driver.py --write docs/performance.md
+
+bench-instant: $(BENCH)/.installed
+	$(MEASURE)/instant.py --write docs/performance.md
 
 bench-history: $(BENCH)/.installed
 	$(MEASURE)/history.py

@@ -350,6 +350,25 @@ class MapPair:
         """Those there are, the earlier one first."""
         return [self.active] if self.frozen is None else [self.frozen, self.active]
 
+    def is_clean(self, path: bytes) -> bool:
+        """Whether nothing is marked of what lies at a path, or on the way there."""
+        serial: Serial | None = TOP
+        with self.lock:
+            for name in path.split(b"/"):
+                if serial is None:
+                    return True  # nobody ever looked at it
+                home = Home(serial, name)
+                if any(name in changes.names.get(serial, ()) for changes in self.maps()):
+                    return False
+                serial = self.names.at(home)
+        return serial is None or not self.is_marked(serial)
+
+    def is_marked(self, serial: Serial) -> bool:
+        """Whether content or attributes of an object have changed."""
+        with self.lock:
+            found = self.maps()
+            return any(serial in each.files or serial in each.attributes for each in found)
+
     def merged(self) -> BlockMap:
         """All changes since the last committed root, frozen or not, as a map of their own. Call
         with the lock held."""

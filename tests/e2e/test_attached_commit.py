@@ -23,6 +23,7 @@ from treering.store.history import Person
 from treering.store.repository import Repository
 from treering.tracker.capture import build
 from treering.tracker.capture.plan import Plan
+from treering.tracker.live_top import live_top
 from treering.tracker.snapshot import Outcome, Request, commit
 
 ROUNDS = 6
@@ -422,3 +423,83 @@ def test_a_commit_of_paths_leaves_the_rest(here: Work, tmp_path: Path) -> None:
         assert base_of(here) == here.root()
         assert told(here)[0] == {"d/a": "modified"}
         check_the_next(here, tmp_path)
+
+
+def test_somebody_who_writes_past_the_driver(here: Work, tmp_path: Path) -> None:
+    """The files that each commit looks at tell, of a few all of them; then the tree is scanned."""
+    with attached(here):
+        repository = Repository(here.top / ".treering")
+        try:
+            with live_top(repository, here.top) as below:
+                file = os.open("d/e/b", os.O_WRONLY, dir_fd=below)
+                os.write(file, b"past it")
+                os.close(file)
+        finally:
+            repository.close()
+        write("n", 0, b"through it")(here.top)
+        done = away(here, "commit", "-m", "found", "--json")
+        assert "d/e/b was changed past the driver" in done.err
+        assert done.json["pause_seconds"] is None
+        away(here, "restore", "d/e/b", "--target", str(tmp_path / "to"))
+        assert (tmp_path / "to" / "d/e/b").read_bytes() == b"past it"
+        write("n", 0, b"and again")(here.top)
+        assert away(here, "commit", "-m", "next", "--json").json["pause_seconds"] is not None
+
+
+def calls_of_a_commit(work: Work) -> int:
+    """Calls on files of the tree, below the mount or through it."""
+    write("disk", 5, os.urandom(9))(work.top)
+    log = work.home / "strace.log"
+    how = [
+        "strace",
+        "-f",
+        "-y",
+        "-E",
+        "TREERING_NO_WORKER=1",
+        "-o",
+        str(log),
+        "-e",
+        "trace=%file,%desc",
+    ]
+    Work(work.home, work.home, how)("-C", str(work.top), "commit", "-m", "traced")
+    lines = log.read_text("utf-8", "replace").splitlines()
+    return sum(f"<{work.top}" in line and "/.treering" not in line for line in lines)
+
+
+def test_a_commit_makes_as_many_calls_in_a_large_tree(here: Work) -> None:
+    calls = []
+    with attached(here):
+        for count in (600, 6000):
+            for number in range(count):
+                path = here.top / "many" / str(number // 30) / str(number)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+            away(here, "commit", "-m", f"{count}")
+            calls.append(calls_of_a_commit(here))
+    few, many = calls
+    assert many <= few + 10
+
+
+def rows_of(work: Work, path: str) -> list[str]:
+    found = away(work, "maps", "--json").json["blocks"]
+    return sorted(row["status"] for row in found if row["path"] == path)
+
+
+def test_the_maps_before_during_and_after_a_commit(
+    here: Work, commit_late: Callable[[Work, Step], Outcome]
+) -> None:
+    with attached(here):
+        write("disk", 5, b"in it")(here.top)
+        assert rows_of(here, "disk") == ["active"]
+        during = []
+
+        def between(top: Path) -> None:
+            during.append(rows_of(here, "disk"))
+            write("disk", 100_000, b"later")(top)
+            during.append(rows_of(here, "disk"))
+
+        assert commit_late(here, between).pause is not None
+        assert during == [["frozen"], ["active", "frozen"]]
+        assert rows_of(here, "disk") == ["active"]
+        away(here, "commit", "-m", "rest")
+        assert rows_of(here, "disk") == []

@@ -18,6 +18,7 @@ from ...store.nodes import Entry
 from ...store.object_writer import ObjectWriter
 from ...store.path_finder import PathFinder
 from ...store.progress import Progress
+from ...store.quoting import quote_path
 from ...store.repository import Repository
 from ..block_reader import Hasher
 from ..build import Totals
@@ -35,6 +36,7 @@ from .link import CaptureLink
 from .links import LinkKeeper
 from .parts import Parts
 from .plan import Plan, Unusable
+from .sample import differing, drawn
 from .state import StateKeeper
 from .wire import FrozenObject
 
@@ -75,6 +77,7 @@ class Capture:
     def run(self, backing: int) -> None:
         """Make the top folder's `entry`. Unusable where a scan must tell; StorageError. `backing`
         is the top folder below the mount."""
+        self._look_at_some(backing)
         plan = Plan(self._link.objects(), self._link.names())
         if not plan and self._base is not None:
             self.entry = self._base
@@ -88,6 +91,18 @@ class Capture:
             self.entry = self._run(plan, backing)
         finally:
             sys.setrecursionlimit(deepest)
+
+    def _look_at_some(self, backing: int) -> None:
+        """Clean files are as the base has them, or somebody writes past the driver: then all of the
+        tree is to be looked at."""
+        if self._base is None:
+            return
+        for path, number in differing(backing, drawn(self._repository.store, self._base)):
+            if self._link.is_clean(path, number):
+                self._repository.notice(
+                    f"{quote_path(path)} was changed past the driver, so the tree is scanned"
+                )
+                raise Unusable
 
     def save_state(self) -> None:
         """Remember what the files looked like; after what was stored of them is durable."""

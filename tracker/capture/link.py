@@ -87,6 +87,10 @@ class CaptureLink:
             rows += msgspec.convert(part["rows"], list[FrozenName])
         return serial, rows
 
+    def is_clean(self, path: bytes, number: int) -> bool:
+        """Whether nothing is marked of what lies there, with this inode number, frozen or since."""
+        return bool(self._conversation.ask("clean", path=text(path), number=number)["clean"])
+
     # -- what it was -----------------------------------------------------------------------------
 
     def changed(self, folder: int, names: Iterable[tuple[bytes, int]]) -> dict[bytes, int]:

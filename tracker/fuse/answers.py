@@ -10,6 +10,7 @@
 | `backing`, with `barrier` | the descriptor of the top folder below the mount; after a barrier |
 | `found` with `rows`; at last `scanned` with `root` | what the scan at attach saw is taken in |
 | `outsiders` | from now on it says that somebody may write past it |
+| `clean`, of a `path` and an inode `number` | whether nothing there is marked |
 | `moved` from the root `before` to `root` | whether the maps are relative to that now |
 | `detach` | the mount is off |
 
@@ -33,7 +34,7 @@ from ..journal import Journal
 from ..map_changes import folders_with_new_names, map_changes
 from ..map_listing import MapRow, map_rows, runs
 from .captures import Captures
-from .control import MAX_MESSAGE, Reply, text
+from .control import MAX_MESSAGE, Reply, raw, text
 from .driver import Driver
 from .found_changes import Row
 
@@ -73,6 +74,7 @@ class Answers:
             "outsiders": self._has_outsiders,
             "scanned": lambda request: self._are_of(str(request["root"])),
             "moved": self._moved,
+            "clean": self._clean,
             "detach": self._take_off,
         }
 
@@ -96,6 +98,11 @@ class Answers:
     def _has_outsiders(self, _request: Reply) -> Reply:
         self._outsiders = True
         return {}
+
+    def _clean(self, request: Reply) -> Reply:
+        inode = self._driver.inodes.known(int(request["number"]))
+        is_marked = inode is not None and self._pair.is_marked(inode.serial)
+        return {"clean": not is_marked and self._pair.is_clean(raw(request["path"]))}
 
     def _moved(self, request: Reply) -> Reply:
         before, root = str(request["before"]), str(request["root"])
