@@ -104,8 +104,9 @@ class LinkTable:
 
     def replace(self, names: Mapping[int, Iterable[tuple[bytes, Group | None]]]) -> None:
         """These files have these names now, and groups. What else had one of the names has it no
-        more."""
+        more. It is of no root then, until it is said of which."""
         with self._catalog.transaction() as conn:
+            conn.execute("delete from facts where name=?", (ROOT_FACT,))
             conn.executemany("delete from links where inode=?", [(inode,) for inode in names])
             conn.executemany(
                 "insert or replace into links values (?, ?, ?, ?)",
@@ -187,6 +188,7 @@ class LinkTable:
             conn.executemany("insert into temp.found values (?, ?, ?, ?)", self._groups())
             wrong = self._differ("temp.found", "temp.met", columns)
             if self._differ("temp.found", "links", columns):
+                conn.execute("delete from facts where name=?", (ROOT_FACT,))
                 conn.execute("delete from links")
                 conn.execute("insert into links select * from temp.found")
             conn.execute("drop table temp.found")

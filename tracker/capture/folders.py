@@ -236,7 +236,7 @@ class FolderCapture:
         entry = self._noted(path, entry)
         state.looked(entry.name, info)
         if info.st_nlink > 1:
-            self._parts.links.meet(path, info.st_ino, entry)
+            self._parts.links.meet(path, info, entry)
         return entry
 
     def _new_below(

@@ -20,15 +20,18 @@ from ...store.path_finder import PathFinder
 from ..build import with_group
 from ..fuse.control import raw
 from ..links import Group, LinkTable, group_names
+from ..metadata import StatLike
 from .files import Changed
 from .plan import Plan, Unusable, joined
 from .wire import FrozenObject
 
 
 class Linked(NamedTuple):
-    """A file with several names: its entry, and those names that were met."""
+    """A file with so many names, some perhaps not in the tree: its entry, and those that were
+    met."""
 
     entry: Entry
+    names: int
     paths: set[bytes]
 
 
@@ -49,16 +52,19 @@ class LinkKeeper:
         found = self._met.get(number)
         return found.entry if found is not None else None
 
-    def meet(self, path: bytes, number: int, entry: Entry) -> None:
+    def meet(self, path: bytes, info: StatLike, entry: Entry) -> None:
         """A file with more than one name is in the new root, there and as this entry says. It may
         be told of again, by another name."""
-        self._met.setdefault(number, Linked(entry, set())).paths.add(path)
+        met = self._met.setdefault(info.st_ino, Linked(entry, info.st_nlink, set()))
+        met.paths.add(path)
 
     def changed(self, changed: Changed) -> None:
         """Something that the base has is another now."""
         if changed.info.st_nlink == 1 and changed.before.more.group is None:
             return
-        self._met.setdefault(changed.found.number, Linked(changed.entry, set()))
+        self._met.setdefault(
+            changed.found.number, Linked(changed.entry, changed.info.st_nlink, set())
+        )
 
     def placed(self, found: FrozenObject, path: bytes, *, is_folder: bool) -> None:
         """Something that the base has, and moved or changed itself, lay there."""
@@ -77,6 +83,9 @@ class LinkKeeper:
         if not names and not self._met:
             return top
         for number, linked in self._met.items():
+            there = linked.paths | self._placed.get(number, set())
+            if len(there) < linked.names and not names.get(number):
+                raise Unusable  # the base may have names of it, from when they were the only one
             names.setdefault(number, set()).update(linked.paths)
         for number, paths in names.items():
             paths |= self._placed.get(number, set())
@@ -85,14 +94,14 @@ class LinkKeeper:
         edits: dict[bytes, Entry | None] = {}
         for number, paths in names.items():
             rows = self._rows[number] = []
-            there = [
+            entries = [
                 (path, entry)
                 for path in sorted(paths, key=_tree_order)
                 if (entry := finder.find(path)) is not None and not entry.is_folder
             ]
-            groups = _groups([path for path, _ in there])
+            groups = _groups([path for path, _ in entries])
             fresh = self._met.get(number)
-            for (path, entry), group in zip(there, groups, strict=True):
+            for (path, entry), group in zip(entries, groups, strict=True):
                 wanted = with_group(fresh.entry if fresh is not None else entry, group)
                 wanted = replace(wanted, name=entry.name)
                 if wanted != entry:
