@@ -276,6 +276,7 @@ class NobodyWork(Work):
             env={
                 **environment(self.home),
                 "LD_LIBRARY_PATH": f"{self.python.parents[2]}/python/lib",
+                "XDG_RUNTIME_DIR": str(self.home),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -234,7 +234,7 @@ def main() -> None:
     top = arguments.work / "tree"
     top.mkdir(parents=True)
     subprocess.run([TREERING, "init", "-q", top], check=True)
-    data.make_image(arguments.work).rename(top / "image")
+    (data.make_image(arguments.work) / "disk.img").rename(top / "image")
     counts = [*map(int, arguments.files.split(","))]
     made = {
         "pauses": pauses(top),

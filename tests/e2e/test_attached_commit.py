@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -321,31 +322,6 @@ def test_a_second_commit_waits(here: Work, commit_late: Callable[[Work, Step], O
         assert told(here) == ({}, 0)
 
 
-def test_a_commit_that_stands_still(here: Work, tmp_path: Path) -> None:
-    """Stopped in the middle: writers go on, and what it took is given back when it ends."""
-    fill("large", 100 << 20)(here.top)
-    away(here, "commit", "-m", "large")
-    with attached(here):
-        with (here.top / "large").open("r+b") as file:
-            for place in range(0, 100 << 20, BLOCK):
-                file.seek(place)
-                file.write(b"y")
-        alone = Work(here.home, here.top, ["env", "TREERING_NO_WORKER=1"])
-        stopped = alone.start("-C", str(here.top), "commit", "-m", "stopped", cwd=here.home)
-        while not driver(here)["frozen"]:
-            assert stopped.poll() is None, "it was too quick"
-        stopped.send_signal(signal.SIGSTOP)
-        with (here.top / "large").open("r+b") as file:
-            for place in range(0, 100 << 20, BLOCK):
-                file.seek(place)
-                file.write(b"z")
-        stopped.kill()
-        stopped.communicate()
-        while driver(here)["frozen"]:
-            time.sleep(0.01)
-        check_the_next(here, tmp_path)
-
-
 def base_of(work: Work) -> str:
     """The root that the maps are relative to."""
     return str(driver(work)["base"])
@@ -503,3 +479,75 @@ def test_the_maps_before_during_and_after_a_commit(
         assert rows_of(here, "disk") == ["active"]
         away(here, "commit", "-m", "rest")
         assert rows_of(here, "disk") == []
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Each block of a file."""
+    with path.open("r+b") as file:
+        for place in range(0, path.stat().st_size, BLOCK):
+            file.seek(place)
+            file.write(data)
+
+
+def stopped_commit(work: Work) -> subprocess.Popen[bytes]:
+    """A commit that has frozen the maps, and stands still."""
+    alone = Work(work.home, work.home, ["env", "TREERING_NO_WORKER=1"])
+    stopped = alone.start("-C", str(work.top), "commit", "-m", "stopped")
+    while not driver(work)["frozen"]:
+        assert stopped.poll() is None, "it was too quick"
+    stopped.send_signal(signal.SIGSTOP)
+    return stopped
+
+
+def test_a_commit_that_stands_still(here: Work, tmp_path: Path) -> None:
+    """Stopped in the middle: writers go on, and what it took is given back when it ends."""
+    fill("large", 100 << 20)(here.top)
+    away(here, "commit", "-m", "large")
+    with attached(here):
+        overwrite(here.top / "large", b"y")
+        stopped = stopped_commit(here)
+        overwrite(here.top / "large", b"z")
+        stopped.kill()
+        stopped.communicate()
+        while driver(here)["frozen"]:
+            time.sleep(0.01)
+        check_the_next(here, tmp_path)
+
+
+def test_a_large_file_is_cut_while_a_commit_stands_still(here: Work, tmp_path: Path) -> None:
+    """Too much to be saved at once: whoever cuts it waits, but not for long."""
+    fill("large", 100 << 20)(here.top)
+    with attached(here):
+        fill("large", 100 << 20, b"y")(here.top)
+        stopped = stopped_commit(here)
+        os.truncate(here.top / "large", 5)
+        assert driver(here)["frozen"] == 0, "it was given up"
+        stopped.send_signal(signal.SIGCONT)
+        _, said = stopped.communicate()
+        assert stopped.returncode == 1
+        assert b"the commit stood still" in said
+        check_the_next(here, tmp_path)
+
+
+def test_a_full_disk_below_what_is_saved(work: Work, small_disk: Path, tmp_path: Path) -> None:
+    """The commit's loss: writers notice nothing."""
+    repository = small_disk / "repository"
+    shutil.rmtree(work.top / ".treering")
+    away(work, "init", "-q", "--repo", str(repository))
+    fill("large", 100 << 20)(work.top)
+    away(work, "commit", "-m", "large")
+    with attached(work):
+        overwrite(work.top / "large", b"y")
+        stopped = stopped_commit(work)
+        filling = small_disk / "filling"
+        with suppress(OSError), filling.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+        overwrite(work.top / "large", b"z")
+        filling.unlink()
+        stopped.send_signal(signal.SIGCONT)
+        _, said = stopped.communicate()
+        assert stopped.returncode == 1
+        assert b"No space left on device" in said
+        check_the_next(work, tmp_path)
+        away(work, "detach")
