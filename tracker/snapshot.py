@@ -11,9 +11,11 @@ import grp
 import os
 import pwd
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..store.errors import Conflict, Corrupt, NotFound, storage_error
 from ..store.filesystem import filesystem_type
@@ -29,7 +31,7 @@ from ..store.trees import encode_root, load_root, lookup
 from . import merge_state, restore_log
 from .build import Context, Totals, TreeBuilder
 from .capture.build import Capture
-from .capture.instant import Instant
+from .capture.instant import Instant, freeze_together
 from .changes import count_changes
 from .links import LinkTable
 from .live_top import live_top
@@ -90,6 +92,13 @@ def top_entry(repository: Repository, commit: Commit | None) -> Entry | None:
     return load_root(repository.store, commit.root).top if commit else None
 
 
+class Place(NamedTuple):
+    """A repository and its work tree."""
+
+    repository: Repository
+    top: Path
+
+
 def commit(
     repository: Repository,
     top: Path,
@@ -100,40 +109,141 @@ def commit(
 ) -> Outcome:
     """Commit the work tree at `top`, which finishes a merge that is under way. `check` runs once
     the lock is held and may refuse."""
-    started = time.monotonic()
-    with repository.lock("commit", "a commit"):
+    with TreeCommit(Place(repository, top), request, progress, check) as made:
+        made.build()
+        made.record()
+        return made.end()
+
+
+def commit_together(
+    places: Sequence[Place], request: Request, *, progress: Progress = SILENT
+) -> list[Outcome]:
+    """Commit attached trees as they are at one instant, which is the same for all of them: all are
+    committed, or none. Conflict where one has no such instant."""
+    with ExitStack() as stack:
+        commits = {}
+        for place in sorted(places, key=lambda place: place.repository.path):  # no two ways round
+            commits[place] = stack.enter_context(TreeCommit(place, request, progress))
+        freeze_together([made.instant for made in commits.values()])
+        for made in commits.values():
+            made.build()
+        _record_all([*commits.values()])
+        return [commits[place].end() for place in places]
+
+
+def _record_all(commits: Sequence[TreeCommit]) -> None:
+    done: list[TreeCommit] = []
+    try:
+        for made in commits:
+            made.record()
+            done.append(made)
+    except BaseException:
+        for made in reversed(done):
+            made.take_back()
+        raise
+
+
+class TreeCommit:
+    """One commit of a work tree, step by step, in a `with`: its lock is held, and what was frozen
+    for it stays so. `build` stores the root, `record` moves the ref, `end` tells the driver. What
+    ends it before that leaves everything as it was."""
+
+    def __init__(
+        self,
+        place: Place,
+        request: Request,
+        progress: Progress = SILENT,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._repository, self._top = place
+        self._request = request
+        self._progress = progress
+        self._check = check
+        self._started = time.monotonic()
+        self._stack = ExitStack()
+        self._made: Commit | None = None
+        self._change = Change()
+
+    def __enter__(self) -> TreeCommit:
+        with ExitStack() as stack:
+            stack.enter_context(self._repository.lock("commit", "a commit"))
+            self._begin()
+            whole = self._request.scope.whole
+            self.instant = stack.enter_context(Instant(self._repository, self._head, whole=whole))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def _begin(self) -> None:
+        repository = self._repository
         restore_log.refuse_if_pending(repository)
-        check()
-        head = head_commit(repository)
-        if head is None:
+        self._check()
+        self._head = head_commit(repository)
+        if self._head is None:
             _refuse_lost_branch(repository)
-        merging = _merging(repository, top, request)
-        base = _base(repository, head)
-        with Instant(repository, head, whole=request.scope.whole) as instant:
-            writer = repository.writer()
-            try:
-                built = _built(repository, top, request.scope, base, writer, instant, progress)
-                root = NodeId(writer.put_node(encode_root(built.entry, repository.block_size)))
-                writer.finish()
-                built.save_state()
-            except BaseException:
-                writer.abort()
-                raise
-            progress.begin("recording")
-            repository.record_packs(writer.packs)
-            change, made = Change(), None
-            if merging or request.allow_empty or not _is_same(head, root, built.entry):
-                change = _count(repository, base, built, writer)
-                parents = _parents(repository, head, merging)
-                record = RootRecord(root, (), change, *owner_names(parents, built.owners))
-                message = request.message or (merging.message if merging else DEFAULT_MESSAGE)
-                made = record_commit(repository, replace(request, message=message), parents, record)
-            LinkTable(repository.catalog).belongs_to(root.hex())
-            instant.committed(root, problems=bool(built.report.problem_count))
-        if merging is not None:
-            merge_state.end(repository)
-        seconds = time.monotonic() - started
-        return Outcome(made, root, change, seconds, built.report, instant.pause)
+        self._merging = _merging(repository, self._top, self._request)
+        self._base = _base(repository, self._head)
+
+    def build(self) -> None:
+        """Store the root durably."""
+        repository = self._repository
+        writer = repository.writer()
+        try:
+            self._built = _built(
+                Place(repository, self._top),
+                self._request.scope,
+                self._base,
+                writer,
+                self.instant,
+                self._progress,
+            )
+            entry = self._built.entry
+            self._root = NodeId(writer.put_node(encode_root(entry, repository.block_size)))
+            writer.finish()
+            self._built.save_state()
+        except BaseException:
+            writer.abort()
+            raise
+        self._progress.begin("recording")
+        repository.record_packs(writer.packs)
+        self._stored = writer.stored_bytes
+
+    def record(self) -> None:
+        """Make the commit and move the ref, if there is anything to commit."""
+        repository, request, merging = self._repository, self._request, self._merging
+        wanted = merging is not None or request.allow_empty
+        if wanted or not _is_same(self._head, self._root, self._built.entry):
+            change = _count(repository, self._base, self._built)
+            self._change = change._replace(stored=self._stored)
+            parents = _parents(repository, self._head, merging)
+            names = owner_names(parents, self._built.owners)
+            record = RootRecord(self._root, (), self._change, *names)
+            message = request.message or (merging.message if merging else DEFAULT_MESSAGE)
+            request = replace(request, message=message)
+            self._made = record_commit(repository, request, parents, record)
+        LinkTable(repository.catalog).belongs_to(self._root.hex())
+
+    def take_back(self) -> None:
+        """The ref goes back to where it was: another of the commits that belong together failed."""
+        if self._made is not None:
+            history = self._repository.history
+            branch = history.branch()
+            ref = BRANCHES + branch if branch else "HEAD"
+            before = self._head.id if self._head is not None else None
+            back = RefUpdate(ref, self._made.id, before)
+            history.update_refs([back], self._request.committer, "commit: taken back")
+            self._repository.mark_finalized([back])
+
+    def end(self) -> Outcome:
+        """The commit is durable."""
+        self.instant.committed(self._root, problems=bool(self._built.report.problem_count))
+        if self._merging is not None:
+            merge_state.end(self._repository)
+        seconds = time.monotonic() - self._started
+        report, pause = self._built.report, self.instant.pause
+        return Outcome(self._made, self._root, self._change, seconds, report, pause)
 
 
 def _refuse_lost_branch(repository: Repository) -> None:
@@ -163,16 +273,14 @@ def _is_same(head: Commit | None, root: NodeId, top: Entry) -> bool:
     return head.root == root
 
 
-def _count(
-    repository: Repository, base: Entry | None, built: _Build | Capture, writer: ObjectWriter
-) -> Change:
+def _count(repository: Repository, base: Entry | None, built: _Build | Capture) -> Change:
     change = Change(built.entry.files, built.totals.regions, built.totals.data)
     if base is not None:
         try:
             change = count_changes(repository.store, base, built.entry, repository.block_size)
         except (Corrupt, NotFound) as error:  # as in _base
             repository.notice(f"the last commit is damaged: {error.message}")
-    return change._replace(stored=writer.stored_bytes)
+    return change
 
 
 def _merging(repository: Repository, top: Path, request: Request) -> Merging | None:
@@ -237,8 +345,7 @@ def owner_names(
 
 
 def _built(
-    repository: Repository,
-    top: Path,
+    place: Place,
     scope: Scope,
     base: Entry | None,
     writer: ObjectWriter,
@@ -246,10 +353,10 @@ def _built(
     progress: Progress,
 ) -> _Build | Capture:
     """What makes the root, when it has: of the maps, or by a scan."""
-    made = instant.capture(base, writer, xattr_filter(repository), progress)
+    made = instant.capture(base, writer, xattr_filter(place.repository), progress)
     if made is not None:
         return made
-    scan = _Build(repository, top, scope, base, writer, progress)
+    scan = _Build(*place, scope, base, writer, progress)
     scan.run()
     return scan
 

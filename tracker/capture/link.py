@@ -36,19 +36,31 @@ class Held(NamedTuple):
 
 class CaptureLink:
     """A freeze of an attached tree. DriverError, Conflict while there is another. Any thread;
-    `close` when it has ended, well or not. `uncertain` as in `MapPair.freeze`."""
+    `close` when it has ended, well or not. `uncertain` as in `MapPair.freeze`. `hold`: changes wait
+    from now on, but the maps are swapped by `swap`, and go on after `open`; both within moments."""
 
-    def __init__(self, attached: Attachment, *, uncertain: bool = False) -> None:
+    def __init__(
+        self, attached: Attachment, *, uncertain: bool = False, hold: bool = False
+    ) -> None:
         self._path = attached.socket
         self._conversation = Conversation(attached.socket)
         try:
-            reply = self._conversation.ask("freeze", uncertain=uncertain, seconds=BARRIER_SECONDS)
+            how = {"uncertain": uncertain, "hold": hold}
+            reply = self._conversation.ask("freeze", seconds=BARRIER_SECONDS, **how)
         except BaseException:
             self._conversation.close()
             raise
         self._is_committed = False
-        self.pause: float = reply["pause"]
+        self.pause: float = reply.get("pause", 0.0)
         """For how long changes had to wait, in seconds."""
+
+    def swap(self) -> None:
+        """With the changes held back: swap the maps."""
+        self._conversation.ask("swap")
+
+    def open(self) -> None:
+        """Let changes go on."""
+        self.pause = self._conversation.ask("open")["pause"]
 
     def close(self) -> None:
         """Where the commit has not ended well, all that was frozen is active again on return."""

@@ -3,6 +3,7 @@
 | request | reply |
 |---|---|
 | `freeze`; `uncertain`, if the commit will scan | for how long changes waited, in seconds |
+| the same with `hold`; `swap`; `open` | changes wait; the maps are swapped; as `freeze` |
 | `frozen`, `frozen names` | rows of what is frozen, in parts |
 | `frozen blocks` of `serial` | all runs of a file, in parts |
 | `changed names` of the folder with inode `number` | its serial, and rows, in parts |
@@ -21,6 +22,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -37,6 +39,7 @@ from ..swap import Swap
 from .control import MAX_DESCRIPTORS, MAX_MESSAGE, Caller, Reply, raw
 from .driver import Driver
 from .frozen_rows import FrozenRows
+from .held_freeze import HeldFreeze
 
 RUNS_AT_ONCE: Final = 10_000
 FREE_SECONDS: Final = 10.0
@@ -56,13 +59,19 @@ class Captures:
         self._free = threading.Condition()
         self._caller: Caller | None = None
         self._saved: SavedBlocks | None = None
+        self._held: HeldFreeze | None = None
         self._failure: StorageError | None = None
 
     def answer(self, request: dict[str, Any]) -> Reply | Iterator[Reply] | None:
         """None for what is no request of a commit. Conflict while another commit is at it."""
         match request["do"]:
             case "freeze":
-                return self._freeze(request["caller"], bool(request.get("uncertain")))
+                uncertain, hold = bool(request.get("uncertain")), bool(request.get("hold"))
+                return self._freeze(request["caller"], uncertain=uncertain, hold=hold)
+            case "swap":
+                return self._swap_held(request["caller"])
+            case "open":
+                return {"pause": self._held_of(request["caller"]).open()}
             case "frozen":
                 return _in_parts(self._rows().objects())
             case "frozen names":
@@ -86,18 +95,38 @@ class Captures:
 
     # -- begin and end ---------------------------------------------------------------------------
 
-    def _freeze(self, caller: Caller, uncertain: bool) -> Reply:
+    def _freeze(self, caller: Caller, *, uncertain: bool, hold: bool) -> Reply:
         with self._free:
             # One that was killed has ended for its repository before we know.
             if not self._free.wait_for(lambda: self._caller is None, FREE_SECONDS):
                 raise Conflict("another commit has frozen the maps")
-            saved = None if uncertain else SavedBlocks(self._folder, self._pair.block_size)
-            pause = self._driver.freeze(saved, uncertain=uncertain)
-            self._caller, self._saved, self._failure = caller, saved, None
+            self._caller, self._failure = caller, None
             caller.at_end.append(lambda: self._end(caller))
-            if self._pair.swap is not None:
-                self._pair.swap.on_failure = lambda: self._give_up(caller)
+            self._saved = None if uncertain else SavedBlocks(self._folder, self._pair.block_size)
+            try:
+                if hold:
+                    self._held = HeldFreeze(partial(self._driver.freeze, self._saved))
+                    return {}
+                pause = self._driver.freeze(self._saved, uncertain=uncertain)
+            except BaseException:
+                self._forget()
+                raise
+            self._watch(caller)
             return {"pause": pause}
+
+    def _watch(self, caller: Caller) -> None:
+        if self._pair.swap is not None:
+            self._pair.swap.on_failure = lambda: self._give_up(caller)
+
+    def _held_of(self, caller: Caller) -> HeldFreeze:
+        if self._caller is not caller or self._held is None:
+            raise self._failure or DriverError("this commit holds nothing back")
+        return self._held
+
+    def _swap_held(self, caller: Caller) -> Reply:
+        self._held_of(caller).swap()
+        self._watch(caller)
+        return {}
 
     def _give_up(self, caller: Caller) -> None:
         """The commit has failed, whether it knows it or not: nobody waits for it any more. Whoever
@@ -117,6 +146,8 @@ class Captures:
     def _end(self, caller: Caller) -> None:
         with self._free:
             if self._caller is caller:
+                if self._held is not None:
+                    self._held.give_up()
                 if self._pair.swap is not None:
                     self._failure = self._pair.swap.failure
                 self._pair.failed()
@@ -126,7 +157,7 @@ class Captures:
         self._driver.inodes.let_go()
         if self._saved is not None:
             self._saved.close()
-        self._caller = self._saved = None
+        self._caller = self._saved = self._held = None
         self._free.notify_all()
 
     # -- what is frozen --------------------------------------------------------------------------

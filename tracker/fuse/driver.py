@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import resource
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -123,13 +124,25 @@ class Driver:
             with suppress(FileNotFoundError):  # closed meanwhile, and forgotten
                 self.session.notify(Notify.INVAL_INODE, content)
 
-    def freeze(self, saved: SavedBlocks | None = None, *, uncertain: bool = False) -> float:
+    def freeze(
+        self,
+        saved: SavedBlocks | None = None,
+        *,
+        uncertain: bool = False,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> float:
         """Swap the maps at an instant at which no change is half made: the seconds for which
         changes had to wait. What is frozen is saved there before it changes; `uncertain` as in
-        `MapPair.freeze`. Conflict, with the maps as they were. Not in the reader."""
+        `MapPair.freeze`; `around` the swap changes wait, too. Conflict, with the maps as they were.
+        Not in the reader."""
+
+        def swap() -> None:
+            with around():
+                self._swap(saved, uncertain=uncertain)
+
         self._journal.prepare(self.pair.active.era + 1)
         try:
-            return self._freezer.freeze(lambda: self._swap(saved, uncertain=uncertain))
+            return self._freezer.freeze(swap)
         except BaseException:
             self._journal.give_up()
             raise
