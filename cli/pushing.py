@@ -3,11 +3,12 @@ branches after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ..store.errors import Conflict, InvalidInput, NotFound
+from ..store.errors import Conflict, InvalidInput, NotFound, TreeringError
 from ..store.history import BRANCHES, REMOTES, TAGS, RefUpdate
 from ..store.remotes.push_plan import Lease, PushUpdate
 from ..store.remotes.refspecs import Refspec, full_name, parse, target_name, words
@@ -20,7 +21,10 @@ from .upstreams import Upstream, configured, default_remote, set_upstream
 
 if TYPE_CHECKING:
     from ..store.remotes.base import Remote
+    from ..store.remotes.sending_ahead import SendAhead
     from ..store.remotes.transfer import PushResult
+
+AHEAD_JOBS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,27 @@ def no_commit(branch: str) -> NotFound:
     )
 
 
-def push_refs(context: Context, request: PushRequest) -> None:
-    """Push, and say what was sent."""
+@contextmanager
+def sending_ahead(context: Context) -> Iterator[SendAhead | None]:
+    """What a push to the upstream would send, sent while it is stored; None where there is nobody
+    to send it to, which the push will say."""
+    from ..store.remotes.sending_ahead import SendAhead
+    from ..store.remotes.transfer import check_compatible
+
+    repository = context.repository
+    with ExitStack() as stack:
+        ahead = None
+        with suppress(TreeringError):
+            name = default_remote(repository, repository.history.branch())
+            remote = open_remote(context, remote_url(repository, name))
+            stack.callback(remote.close)
+            check_compatible(repository, remote.describe())
+            ahead = stack.enter_context(SendAhead(repository, remote, jobs=AHEAD_JOBS))
+        yield ahead
+
+
+def push_refs(context: Context, request: PushRequest, ahead: SendAhead | None = None) -> None:
+    """Push, and say what was sent, `ahead` of it too."""
     from ..store.remotes.transfer import push
 
     repository = context.repository
@@ -136,6 +159,9 @@ def push_refs(context: Context, request: PushRequest) -> None:
             )
     finally:
         remote.close()
+    if ahead is not None:
+        size = result.bytes + ahead.bytes
+        result = result._replace(objects=result.objects + ahead.objects, bytes=size)
     if not request.dry_run:
         _track(context, name, updates)
         if request.set_upstream:

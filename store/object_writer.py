@@ -12,7 +12,7 @@ stays so.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple
 
@@ -40,10 +40,17 @@ class ObjectWriter:
     `claim`, `append` and `put_node` may be called from any thread; `flush`, `finish` and `abort`
     from one, when no other is at it. Nothing is acknowledged before `finish` returns: then all is
     durable and indexed. `claims` are its own unless other processes write for the same command.
+    `on_pack` is told of each pack that is durable, by a thread of the writer's.
     """
 
-    def __init__(self, store: BlockStore, claims: Claims | None = None) -> None:
+    def __init__(
+        self,
+        store: BlockStore,
+        claims: Claims | None = None,
+        on_pack: Callable[[PackInfo], None] = lambda _pack: None,
+    ) -> None:
         self._store = store
+        self._on_pack = on_pack
         self._claims = claims or OwnClaims(store.index)
         self._lock = threading.Lock()
         self._blocks: PackWriter | None = None
@@ -124,6 +131,7 @@ class ObjectWriter:
         self._store.index.add_pack(pack.name, writer.footer)
         self.packs.append(pack)
         self._claims.stored(entry.key for entry in writer.footer)
+        self._on_pack(pack)
 
     def flush(self) -> None:
         """Seal what is open: all that was appended is durable, indexed and readable on return."""

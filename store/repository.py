@@ -168,8 +168,8 @@ class Repository:
             )
         return index
 
-    def writer(self) -> ObjectWriter:
-        """A writer for one command, after reconciling and salvage."""
+    def writer(self, on_pack: Callable[[PackInfo], None] = lambda _pack: None) -> ObjectWriter:
+        """A writer for one command, after reconciling and salvage; `on_pack` as it has it."""
         if not self.writable:
             raise StorageError(f"{self.path} may only be read")
         with self.lock("salvage", "salvage of unfinished packs"):
@@ -177,7 +177,7 @@ class Repository:
             kept = salvage(self.store, self.threads)
         if kept:
             self.notice(f"salvaged {kept} objects from a run that was interrupted")
-        return ObjectWriter(self.store)
+        return ObjectWriter(self.store, on_pack=on_pack)
 
     def _reconcile(self, store: BlockStore) -> None:
         """Make the index agree with the packs on disk: a crash may fall between the two. A pack

@@ -23,6 +23,7 @@ from ..store.history import BRANCHES, Commit, Person, RefUpdate
 from ..store.ids import NodeId
 from ..store.nodes import EMPTY_FOLDER, Entry
 from ..store.object_writer import ObjectWriter
+from ..store.packfile import PackInfo
 from ..store.progress import SILENT, Progress
 from ..store.quoting import quote_path
 from ..store.repository import Repository
@@ -106,10 +107,11 @@ def commit(
     *,
     progress: Progress = SILENT,
     check: Callable[[], None] = lambda: None,
+    on_pack: Callable[[PackInfo], None] = lambda _pack: None,
 ) -> Outcome:
     """Commit the work tree at `top`, which finishes a merge that is under way. `check` runs once
-    the lock is held and may refuse."""
-    with TreeCommit(Place(repository, top), request, progress, check) as made:
+    the lock is held and may refuse; `on_pack` is told of each pack that is durable."""
+    with TreeCommit(Place(repository, top), request, progress, check, on_pack) as made:
         made.build()
         made.record()
         return made.end()
@@ -154,8 +156,10 @@ class TreeCommit:
         request: Request,
         progress: Progress = SILENT,
         check: Callable[[], None] = lambda: None,
+        on_pack: Callable[[PackInfo], None] = lambda _pack: None,
     ) -> None:
         self._repository, self._top = place
+        self._on_pack = on_pack
         self._request = request
         self._progress = progress
         self._check = check
@@ -189,7 +193,7 @@ class TreeCommit:
     def build(self) -> None:
         """Store the root durably."""
         repository = self._repository
-        writer = repository.writer()
+        writer = repository.writer(self._on_pack)
         try:
             self._built = _built(
                 Place(repository, self._top),

@@ -16,6 +16,7 @@ from ..sizes import format_seconds
 from ..summary import change_line, finish_report, message_of, report_json, say_commit
 
 if TYPE_CHECKING:
+    from ...store.packfile import PackInfo
     from ...tracker.snapshot import Outcome, Request
 
 
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-empty", is_flag=True, help="Commit even when nothing has changed.")
 @click.option("--author", metavar="A", help="Whose work it is: 'Name <email>'.")
-@click.option("--push", "push_after", is_flag=True, help="Push to the upstream afterwards.")
+@click.option(
+    "--push",
+    "push_after",
+    is_flag=True,
+    help="Push to the upstream: send what is stored at once, and finish it afterwards.",
+)
 @click.option(
     "--wait",
     metavar="SECONDS",
@@ -74,19 +80,31 @@ def command(
     scope = Scope(context.tree_paths(paths))
     request = Request(message_of(message), writer, committer, scope, allow_empty)
     if others:
-        if paths:
-            raise InvalidInput("--with commits whole trees: leave the paths away")
+        if paths or push_after:
+            what = "paths" if paths else "--push"
+            raise InvalidInput(f"--with commits whole trees, and only that: leave {what} away")
         _commit_all(context, others, request)
-    else:
-        with context.progress() as progress:
-            outcome = commit(context.repository, top, request, progress=progress)
-        if context.json:
-            say_json(_document(outcome))
-        _say(context, outcome, whole=scope.whole)
+        return
+    with ExitStack() as stack:
+        ahead = None
+        if push_after:
+            from ..pushing import sending_ahead
+
+            ahead = stack.enter_context(sending_ahead(context))
+        on_pack = ahead.offer if ahead is not None else _ignore
+        progress = stack.enter_context(context.progress())
+        outcome = commit(context.repository, top, request, progress=progress, on_pack=on_pack)
+    if context.json:
+        say_json(_document(outcome))
+    _say(context, outcome, whole=scope.whole)
     if push_after:
         from ..pushing import PushRequest, push_refs
 
-        push_refs(context, PushRequest())
+        push_refs(context, PushRequest(), ahead)
+
+
+def _ignore(_pack: PackInfo) -> None:
+    pass
 
 
 def _commit_all(context: Context, others: tuple[str, ...], request: Request) -> None:

@@ -53,7 +53,7 @@ while not os.path.exists(until):
         os.pwrite(file, os.pread(file, 65536, place), place)
     else:
         os.pwrite(file, data, place)
-    taken.append(time.perf_counter() - begun)
+    taken.append((begun, time.perf_counter() - begun))
     time.sleep(0.0005)
 print(json.dumps(taken))
 """
@@ -190,13 +190,19 @@ def _writer(image: Path, until: Path, kind: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, text=True)
 
 
-def _latencies(image: Path, until: Path, kind: str, seconds: float) -> list[float]:
+def _latencies(
+    image: Path, until: Path, kind: str, spans: Sequence[tuple[float, float]] = ()
+) -> list[float]:
+    """Of writes for some time, or of those within spans of it, which are made meanwhile."""
     writer = _writer(image, until, kind)
-    time.sleep(seconds)
+    time.sleep(IDLE)
     until.touch()
     said, _ = writer.communicate()
     until.unlink()
-    return [1000 * each for each in json.loads(said)]
+    found = json.loads(said)
+    if spans:
+        found = [each for each in found if any(begun <= each[0] < ended for begun, ended in spans)]
+    return [1000 * each for _, each in found]
 
 
 def writers(top: Path) -> str:
@@ -204,20 +210,21 @@ def writers(top: Path) -> str:
     image, until = top / "image", top.with_name("until")
     found = {}
     with attached(top):
-        found["a block read and written, idle"] = _latencies(image, until, "block", IDLE)
-        found["4 KiB written, idle"] = _latencies(image, until, "write", IDLE)
+        found["a block read and written, idle"] = _latencies(image, until, "block")
+        found["4 KiB written, idle"] = _latencies(image, until, "write")
         stop = threading.Event()
-        taken: list[float] = []
+        spans = [(0.0, 0.0)]
 
         def commit_all() -> None:
             while not stop.is_set():
                 change(image, range(0, IMAGE // REGION, 4))
-                taken.append(timed(top, "commit", "-m", "all"))
+                begun = time.perf_counter()
+                treering(top, "commit", "-m", "all")
+                spans.append((begun, time.perf_counter()))
 
-        change(image, range(0, IMAGE // REGION, 4))
         committing = threading.Thread(target=commit_all)
         committing.start()
-        found["4 KiB written, beside commits of 1 GiB"] = _latencies(image, until, "write", IDLE)
+        found["4 KiB written, during commits of 1 GiB"] = _latencies(image, until, "write", spans)
         stop.set()
         committing.join()
     rows = [[name, *_row(values)] for name, values in found.items()]

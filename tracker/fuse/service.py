@@ -37,6 +37,9 @@ from .holder import Holder
 from .inodes import RESERVED
 from .surroundings import mounted_on, outsiders
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long one thread may keep the others from the interpreter. Python's 5 ms are the time of fifty
+writes, which would wait while the answer to a command is put together."""
 log: Final = logging.getLogger("treering.driver")
 
 
@@ -243,6 +246,7 @@ def serve(settings: Settings) -> int:
 
 def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    sys.setswitchinterval(SWITCH_SECONDS)
     os.chdir("/")  # else this process would itself be in the way of a detach
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
