@@ -16,9 +16,8 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -37,6 +36,7 @@ FILES: Final = (1_000, 10_000, 100_000, 1_000_000)
 DIRTY: Final = tuple(REGION * 4**power for power in range(8))
 FREEZES, FROZEN, OPEN, PACES = 200, 10_000, 100, 4
 IDLE: Final = 15.0
+COMMITS: Final = 4
 HERE: Final = Path(__file__).resolve().parents[2]
 FIGURES: Final = HERE / "docs" / "figures"
 WRITER: Final = """
@@ -191,42 +191,45 @@ def _writer(image: Path, until: Path, kind: str) -> subprocess.Popen[str]:
 
 
 def _latencies(
-    image: Path, until: Path, kind: str, spans: Sequence[tuple[float, float]] = ()
+    image: Path, until: Path, kind: str, meanwhile: Callable[[], list[tuple[float, float]]]
 ) -> list[float]:
-    """Of writes for some time, or of those within spans of it, which are made meanwhile."""
+    """Of writes, in ms, within the spans of time in which something was done meanwhile."""
     writer = _writer(image, until, kind)
-    time.sleep(IDLE)
+    spans = meanwhile()
     until.touch()
     said, _ = writer.communicate()
     until.unlink()
-    found = json.loads(said)
-    if spans:
-        found = [each for each in found if any(begun <= each[0] < ended for begun, ended in spans)]
-    return [1000 * each for _, each in found]
+    return [
+        1000 * taken
+        for moment, taken in json.loads(said)
+        if any(begun <= moment < ended for begun, ended in spans)
+    ]
 
 
 def writers(top: Path) -> str:
-    """Writes of 4 KiB, one at a time: beside nothing, and while commits read all of the image."""
+    """Writes of 4 KiB, one at a time: beside nothing, and while commits read what they change."""
     image, until = top / "image", top.with_name("until")
-    found = {}
+
+    def wait() -> list[tuple[float, float]]:
+        begun = time.perf_counter()
+        time.sleep(IDLE)
+        return [(begun, time.perf_counter())]
+
+    def commit_all() -> list[tuple[float, float]]:
+        spans = []
+        for _ in range(COMMITS):
+            change(image, range(0, IMAGE // REGION, 4))
+            begun = time.perf_counter()
+            treering(top, "commit", "-m", "all")
+            spans.append((begun, time.perf_counter()))
+        return spans
+
     with attached(top):
-        found["a block read and written, idle"] = _latencies(image, until, "block")
-        found["4 KiB written, idle"] = _latencies(image, until, "write")
-        stop = threading.Event()
-        spans = [(0.0, 0.0)]
-
-        def commit_all() -> None:
-            while not stop.is_set():
-                change(image, range(0, IMAGE // REGION, 4))
-                begun = time.perf_counter()
-                treering(top, "commit", "-m", "all")
-                spans.append((begun, time.perf_counter()))
-
-        committing = threading.Thread(target=commit_all)
-        committing.start()
-        found["4 KiB written, during commits of 1 GiB"] = _latencies(image, until, "write", spans)
-        stop.set()
-        committing.join()
+        found = {
+            "a block read and written, idle": _latencies(image, until, "block", wait),
+            "4 KiB written, idle": _latencies(image, until, "write", wait),
+            "4 KiB written, during commits of 1 GiB": _latencies(image, until, "write", commit_all),
+        }
     rows = [[name, *_row(values)] for name, values in found.items()]
     return report.table(["", "writes", "p50, ms", "p99, ms", "longest, ms"], rows)
 

@@ -551,3 +551,15 @@ def test_a_full_disk_below_what_is_saved(work: Work, small_disk: Path, tmp_path:
         assert b"No space left on device" in said
         check_the_next(work, tmp_path)
         away(work, "detach")
+
+
+def test_the_first_commit_of_all(work: Work, tmp_path: Path) -> None:
+    """Of a tree that had something when it was attached, and got more."""
+    Changes(work.top, 3).some(40)
+    with attached(work):
+        Changes(work.top, 4).some(40)
+        copy = copied(work.top, tmp_path / "copy")
+        done = away(work, "commit", "-m", "first", "--json").json
+        assert done["pause_seconds"] is not None, "a scan made it"
+        assert done["root"] == root_of(work, copy)
+        check_the_next(work, tmp_path)

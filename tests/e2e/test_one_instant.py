@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import stamped
 from attached_trees import attached, away, told
 from live_trees import Work
 from random_changes import copied, root_of
+from stamped_again import counts_in, instants
 from stamped_check import changes_in, instant_of
 
 COMMITS = 1000 if os.environ.get("TREERING_LONG") == "1" else 12
@@ -57,6 +59,8 @@ def test_each_commit_is_one_instant(work: Work, tmp_path: Path) -> None:
                 assert done["pause_seconds"] is not None, "a scan made it"
                 away(work, "restore", "--source", done["commit"], "--target", str(restored))
                 found = changes_in(restored)
+                dumped = away(work, "dump", done["commit"])
+                assert instants(counts_in(BytesIO(dumped.raw)), logs), "by another way"
                 first, until = instant_of(found, logs)
                 assert begun < until, "it has less than was done before it began"
                 assert first < ended, "it has what began after it ended"

@@ -7,9 +7,12 @@ piece of its own, which may be of many files.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from pyroaring import BitMap64
@@ -21,6 +24,7 @@ from .link import CaptureLink
 
 PIECE: Final = 4 << 20
 MAX_SPANS: Final = 128
+NICE: Final = 10
 IN_FLIGHT: Final = 2
 """Pieces for each thread."""
 
@@ -50,6 +54,13 @@ class _Span(NamedTuple):
     length: int
 
 
+def _give_way() -> None:
+    """This thread is behind those of programs: whoever writes waits for the driver, and that for a
+    processor."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
 class BlockCapture:
     """Used from one thread, in a `with`."""
 
@@ -66,7 +77,9 @@ class BlockCapture:
         self._block_size = block_size
         self._progress = progress
         self._most = IN_FLIGHT * threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="capture")
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="capture", initializer=_give_way
+        )
 
     def __enter__(self) -> BlockCapture:
         return self

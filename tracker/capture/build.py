@@ -116,12 +116,14 @@ class Capture:
         reader = FileReader(self._writer, repository.store, options, self._progress)
         hasher = Hasher(self._writer, repository.store.codec, size)
         table = LinkTable(repository.catalog)
-        links = LinkKeeper(table, plan, known=table.is_of(self._root))
+        known = self._base is None or table.is_of(self._root)
+        links = LinkKeeper(table, plan, known=known)
         state = StateKeeper(
             ScanState(repository.catalog, backing), granularity(filesystem_type(backing))
         )
         try:
-            with BlockCapture(self._link, hasher, size, threads, self._progress) as blocks:
+            some = max(1, threads - 1)  # programs and the driver want to run, too
+            with BlockCapture(self._link, hasher, size, some, self._progress) as blocks:
                 files = FileEntries(
                     self._link, blocks, repository.store, self._writer, size, self._keep
                 )
