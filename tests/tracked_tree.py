@@ -217,19 +217,40 @@ class Looked(NamedTuple):
     is_folder: bool
 
 
+class FileCopy(NamedTuple):
+    """A file as it was."""
+
+    content: bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.content[offset : offset + length]
+
+    def close(self) -> None:
+        pass
+
+
 @dataclass
 class Objects:
-    """The live objects of a tree, for a swap. `reads` counts blocks. `broken`: the disk is."""
+    """The live objects of a tree, for a swap. `reads` counts blocks. `broken`: the disk is.
+    `copies`: files may be copied at no cost."""
 
     tree: TrackedTree
     reads: int = 0
     broken: bool = False
+    copies: bool = False
+    copied_files: int = 0
 
     def read(self, serial: Serial, offset: int, length: int) -> bytes:
         self.reads += 1
         if self.broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return self.tree.all[serial].content[offset : offset + length]
+
+    def copied(self, serial: Serial) -> FileCopy | None:
+        if not self.copies:
+            return None
+        self.copied_files += 1
+        return FileCopy(self.tree.all[serial].content)
 
     def attributes(self, serial: Serial) -> Looked:
         live = self.tree.all[serial]

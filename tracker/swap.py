@@ -34,6 +34,15 @@ Attributes = TypeVar("Attributes")
 Attributes_co = TypeVar("Attributes_co", covariant=True)
 
 
+class Copy(Protocol):
+    """A file as it was."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """OSError."""
+
+    def close(self) -> None: ...
+
+
 class Objects(Protocol[Attributes_co]):
     """The live objects, by serial. OSError."""
 
@@ -42,6 +51,10 @@ class Objects(Protocol[Attributes_co]):
 
     def attributes(self, serial: Serial) -> Attributes_co:
         """What a commit records of an object besides content and names."""
+
+    def copied(self, serial: Serial) -> Copy | None:
+        """A copy of a file that shares its blocks until one of the two changes; None where the file
+        system has no such thing."""
 
 
 class Swap(Generic[Attributes]):
@@ -66,6 +79,7 @@ class Swap(Generic[Attributes]):
         self._locks = [threading.Lock() for _ in range(LOCKS)]
         self._captured: dict[Serial, BitMap64] = {}
         self._whole: set[Serial] = set()
+        self._copies: dict[Serial, Copy] = {}
         self._attributes: dict[Serial, Attributes] = {}
         self._looked_at: set[Serial] = set()
         self._new: dict[Serial, bool] = {}
@@ -112,6 +126,9 @@ class Swap(Generic[Attributes]):
         with self._moved_on:
             self.failure = self.failure or StorageError("the commit has ended")
             self._moved_on.notify_all()
+        copies, self._copies = self._copies, {}
+        for copy in copies.values():
+            copy.close()
 
     def _save(self, serial: Serial, start: int, end: int) -> None:
         """Save the attributes, and the blocks that have any byte from `start` to `end`."""
@@ -138,11 +155,20 @@ class Swap(Generic[Attributes]):
                 self._looked_at.add(serial)
             wanted = self._wanted(serial, first, end)
             if len(wanted) * size > AT_ONCE:
-                return False  # the commit is sooner there
+                # Where it cannot be copied, the commit is sooner there than all of it is saved.
+                return self._copy(serial)
             return all(
                 self._saved.put(serial, number, self._objects.read(serial, number * size, size))
                 for number in wanted
             )
+
+    def _copy(self, serial: Serial) -> bool:
+        """Whether all of a file that was not saved or read yet is in a copy from now on."""
+        copy = self._objects.copied(serial)
+        if copy is None:
+            return False
+        self._copies[serial] = copy
+        return True
 
     def _wait(self, steps: int) -> None:
         """Wait until the commit has got on from there."""
@@ -167,7 +193,7 @@ class Swap(Generic[Attributes]):
     def _wanted(self, serial: Serial, first: int, end: int) -> BitMap64:
         """Which of these blocks have to be saved."""
         blocks = BitMap64()
-        if first < end:
+        if first < end and serial not in self._copies:
             blocks.add_range(first, end)
             blocks &= self.frozen_blocks(serial, end)
             blocks -= self._captured.get(serial, BitMap64())
@@ -218,9 +244,20 @@ class Swap(Generic[Attributes]):
             if self.failure is not None:
                 raise self.failure
             found = self._saved.take(serial, blocks)
+            if serial in self._copies:
+                found |= self._from_copy(serial, set(blocks) - found.keys())
             self._captured.setdefault(serial, BitMap64()).update(blocks)
         self.step()
         return found
+
+    def _from_copy(self, serial: Serial, blocks: Iterable[int]) -> dict[int, bytes]:
+        """Those that were not read before the copy was made hold what it has."""
+        copy, size = self._copies[serial], self._block_size
+        captured = self._captured.get(serial, ())
+        try:
+            return {n: copy.read(n * size, size) for n in blocks if n not in captured}
+        except OSError as error:
+            raise storage_error("reading what was saved for a commit", error) from error
 
     def is_captured(self, serial: Serial, block: int) -> bool:
         with self._lock(serial):

@@ -9,14 +9,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from attached_trees import attached, away, driver, some_files, told
-from live_trees import Work
+from attached_trees import attached, away, driver, some_files, take_off, told
+from live_trees import Work, make_home
 from random_changes import Changes, copied, give_name, root_of
 
 from treering.store.errors import StorageError
@@ -563,3 +563,40 @@ def test_the_first_commit_of_all(work: Work, tmp_path: Path) -> None:
         assert done["pause_seconds"] is not None, "a scan made it"
         assert done["root"] == root_of(work, copy)
         check_the_next(work, tmp_path)
+
+
+@pytest.fixture
+def on_xfs(tmp_path: Path) -> Iterator[Work]:
+    """A work tree on a file system that copies files at no cost."""
+    image, where = tmp_path / "xfs.img", tmp_path / "xfs"
+    with image.open("wb") as file:
+        file.truncate(600 << 20)
+    subprocess.run(["mkfs.xfs", "-q", image], check=True)
+    where.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, where], check=True)
+    try:
+        work = Work(make_home(tmp_path), where / "tree")
+        work.top.mkdir()
+        work("init", "-q")
+        yield work
+        take_off(work.top)
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+def test_a_large_file_is_cut_where_copies_cost_nothing(on_xfs: Work, tmp_path: Path) -> None:
+    """Nobody waits, and the commit has what it was."""
+    (on_xfs.top / "large").write_bytes(os.urandom(100 << 20))
+    on_xfs.commit("large")
+    with attached(on_xfs):
+        overwrite(on_xfs.top / "large", b"y")
+        copy = copied(on_xfs.top, tmp_path / "copy")
+        stopped = stopped_commit(on_xfs)
+        os.truncate(on_xfs.top / "large", 5)
+        assert driver(on_xfs)["frozen"], "it waited until the commit was given up"
+        stopped.send_signal(signal.SIGCONT)
+        stopped.communicate()
+        assert stopped.returncode == 0
+        assert on_xfs.root() == root_of(on_xfs, copy)
+        check_the_next(on_xfs, tmp_path)
+        away(on_xfs, "detach")

@@ -12,6 +12,7 @@ import pytest
 from tracked_tree import BLOCK, Captured, File, Folder, Live, Objects, TrackedTree, Value
 
 from treering.store.errors import StorageError
+from treering.tracker import swap
 from treering.tracker.block_map import Home
 from treering.tracker.map_changes import map_changes
 from treering.tracker.map_pair import BlockStatus
@@ -270,3 +271,34 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     tree.write(disk, 0, b"1111")
     with pytest.raises(StorageError, match="saving what a commit has not read yet"):
         captured.value()
+
+
+def test_a_large_file_is_copied_at_once_where_that_costs_nothing(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some of it was read, and some saved; then it is cut, and grows again."""
+    monkeypatch.setattr(swap, "AT_ONCE", 3 * BLOCK)
+    disk = tree.file(tree.top, b"disk", os.urandom(9 * BLOCK + 2))
+    captured = tree.freeze()
+    tree.objects.copies = True
+    captured.take(disk.serial, [0, 4])
+    tree.write(disk, 5 * BLOCK, b"saved")
+    tree.truncate(disk, 3)
+    tree.write(disk, 2 * BLOCK, b"later")
+    assert tree.objects.copied_files == 1
+    captured.take(disk.serial, [2, 3])
+    tree.commit(captured)
+
+
+def test_and_elsewhere_whoever_cuts_it_waits(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "AT_ONCE", 3 * BLOCK)
+    disk = tree.file(tree.top, b"disk", os.urandom(9 * BLOCK + 2))
+    captured = tree.freeze()
+    cutter = threading.Thread(target=lambda: tree.truncate(disk, 3))
+    cutter.start()
+    captured.take(disk.serial, range(2))
+    time.sleep(0.02)
+    assert cutter.is_alive()
+    captured.take(disk.serial, range(2, 8))
+    cutter.join()
+    tree.commit(captured)
