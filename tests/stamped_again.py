@@ -61,7 +61,7 @@ def _shown_by(name: str, content: bytes) -> Iterator[tuple[str, int]]:
         for slot in range(0, len(content), 4096):
             yield f"lane{slot // 4096 % 16}", 1 + _numbers(content[slot : slot + 8])[0]
     elif name == "sized":
-        yield "sizes", next(n for n in count(0) if (n + 1) * 13 % 1_000_003 == len(content))
+        yield "sizes", next(n for n in count(1) if n * 13 % 1_000_003 == len(content))
 
 
 def _numbers(content: bytes) -> array[int]:

@@ -27,8 +27,8 @@ from treering.tracker.capture.plan import Plan
 from treering.tracker.live_top import live_top
 from treering.tracker.snapshot import Outcome, Request, commit
 
-ROUNDS = 6
-SEEDS = 60 if os.environ.get("TREERING_LONG") == "1" else 4
+ROUNDS = 4
+SEEDS = 60 if os.environ.get("TREERING_LONG") == "1" else 3
 BLOCK = 65536
 SOMEBODY = Person("Somebody", "somebody@example", 0, 0)
 Step = Callable[[Path], object]
@@ -555,9 +555,10 @@ def test_a_full_disk_below_what_is_saved(work: Work, small_disk: Path, tmp_path:
 
 def test_the_first_commit_of_all(work: Work, tmp_path: Path) -> None:
     """Of a tree that had something when it was attached, and got more."""
-    Changes(work.top, 3).some(40)
+    changes = Changes(work.top, 3)
+    changes.some(40)
     with attached(work):
-        Changes(work.top, 4).some(40)
+        changes.some(40)
         copy = copied(work.top, tmp_path / "copy")
         done = away(work, "commit", "-m", "first", "--json").json
         assert done["pause_seconds"] is not None, "a scan made it"

@@ -20,7 +20,7 @@ from postgresql import Cluster, new_cluster, own, place_for_all
 from random_changes import copied, root_of
 
 LONG = os.environ.get("TREERING_LONG") == "1"
-COMMITS = 100 if LONG else 8
+COMMITS = 100 if LONG else 5
 CLUSTERS = 100 if LONG else 2
 IMAGES = 30 if LONG else 3
 SECONDS = 7200 if LONG else 300

@@ -16,7 +16,7 @@ from attached_trees import away, driver, some_files, take_off, told, wait_until_
 from live_trees import Work
 from random_changes import Changes, copied, root_of
 
-TIMES = 60 if os.environ.get("TREERING_LONG") == "1" else 6
+TIMES = 60 if os.environ.get("TREERING_LONG") == "1" else 4
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from attached_trees import attached, away, driver, told
 from live_trees import Work, make_home
 
-COMMITS = 100 if os.environ.get("TREERING_LONG") == "1" else 10
+COMMITS = 100 if os.environ.get("TREERING_LONG") == "1" else 6
 WRITES = """
 import os, sys
 files = [os.open(f"{top}/counter", os.O_RDWR | os.O_CREAT) for top in sys.argv[1:]]

@@ -20,7 +20,7 @@ from random_changes import copied, root_of
 from stamped_again import counts_in, instants
 from stamped_check import changes_in, instant_of
 
-COMMITS = 1000 if os.environ.get("TREERING_LONG") == "1" else 12
+COMMITS = 1000 if os.environ.get("TREERING_LONG") == "1" else 8
 STREAMS = 13 + stamped.LANES
 SCRIPT = Path(stamped.__file__)
 
