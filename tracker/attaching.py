@@ -27,6 +27,7 @@ from .fuse.found_changes import Row, Step
 from .fuse.mount import KIND
 from .fuse.surroundings import Outsider, mount_points_below, mounted_on, outsiders
 from .journal_suspects import JournalSuspects
+from .links import LinkTable
 from .live_file import Suspects
 from .report import Report
 from .saved_maps import SavedSuspects
@@ -216,6 +217,8 @@ class CatchUp:
             changes += 1
             self._tell(self._row(item))
         self._send()
+        if changes:
+            LinkTable(self._repository.catalog).doubt()
         report = self._scan.report
         complete = not report.problems and not self._outsiders
         if self._outsiders:

@@ -80,6 +80,12 @@ class LinkTable:
         """Whether it says what the root with this id (hex) has."""
         return self._catalog.fact(ROOT_FACT) == root.encode()
 
+    def doubt(self) -> None:
+        """Names may have changed while nobody saw it: what it says is of no root any more."""
+        if self._known:
+            with self._catalog.transaction() as conn:
+                conn.execute("delete from facts where name=?", (ROOT_FACT,))
+
     def belongs_to(self, root: str) -> None:
         """It says what this root has, from now on."""
         if not self.is_of(root):
