@@ -217,7 +217,7 @@ class CatchUp:
             changes += 1
             self._tell(self._row(item))
         self._send()
-        if changes:
+        if self._scan.other_links:
             LinkTable(self._repository.catalog).doubt()
         report = self._scan.report
         complete = not report.problems and not self._outsiders

@@ -81,10 +81,9 @@ class LinkTable:
         return self._catalog.fact(ROOT_FACT) == root.encode()
 
     def doubt(self) -> None:
-        """Names may have changed while nobody saw it: what it says is of no root any more."""
-        if self._known:
-            with self._catalog.transaction() as conn:
-                conn.execute("delete from facts where name=?", (ROOT_FACT,))
+        """Names have changed while nobody saw it: what it says is of no root any more."""
+        with self._catalog.transaction() as conn:
+            conn.execute("delete from facts where name=?", (ROOT_FACT,))
 
     def belongs_to(self, root: str) -> None:
         """It says what this root has, from now on."""

@@ -26,7 +26,7 @@ from .metadata import XattrFilter, folder_entry
 from .placing import is_foreign
 from .report import Report
 from .scan import Closed, Filled, Group, LiveFolder, Opened, Slot, Walk
-from .scan_state import MAPPED, ScanState
+from .scan_state import MAPPED, Part, ScanState, file_signature
 from .snapshot import head_commit, top_entry, xattr_filter
 from .unrestored import Unrestored
 
@@ -118,6 +118,8 @@ class StatusScan:
         self._unrestored = Unrestored(repository)
         self.report = Report()
         self.touched = 0
+        self.other_links = False
+        """Whether a file with several names was met that is not the one that was recorded."""
         self.folders: list[LiveFolder] = []
 
     def items(self) -> Iterator[StatusItem]:
@@ -191,9 +193,20 @@ class StatusScan:
             stored = {entry.name: entry for entry in leaf.entries}
         for slot in group.slots:
             old = before.pop(slot.name, None)
+            self._look_at_links(part, slot, old)
             yield from self._name(group.folder, slot, old, stored.get(slot.name))
         for entry in before.values():
             yield StatusItem("deleted", group.folder.path + entry.name, entry.is_folder)
+
+    def _look_at_links(self, part: Part | None, slot: Slot, old: Entry | None) -> None:
+        """A file with other names, now or in the base, must be the very one that was recorded, or
+        it is not known whose names they are."""
+        if slot.info is None or slot.is_folder or slot.kept >= 0:
+            return
+        if slot.info.st_nlink > 1 or (old is not None and old.more.group is not None):
+            spot = part.names.index(slot.name) if part and slot.name in part.names else -1
+            if part is None or spot < 0 or part.signature(spot) != file_signature(slot.info):
+                self.other_links = True
 
     def _name(
         self, folder: LiveFolder, slot: Slot, old: Entry | None, stored: Entry | None

@@ -601,3 +601,30 @@ def test_a_large_file_is_cut_where_copies_cost_nothing(on_xfs: Work, tmp_path: P
         assert on_xfs.root() == root_of(on_xfs, copy)
         check_the_next(on_xfs, tmp_path)
         away(on_xfs, "detach")
+
+
+def put_another(top: Path) -> None:
+    """In the place of the name that the group goes by."""
+    fill("x", 9)(top)
+    move("x", "d/n2")(top)
+
+
+def put_a_link(top: Path) -> None:
+    """In the place of an equal file, as programs do that save space."""
+    remove("equal")(top)
+    os.link(top / "d" / "a", top / "equal")
+
+
+@pytest.mark.parametrize("unseen", [put_another, put_a_link, remove("n")])
+def test_links_that_changed_while_nobody_saw_it(here: Work, tmp_path: Path, unseen: Step) -> None:
+    os.link(here.top / "n", here.top / "d" / "e" / "n3")
+    shutil.copy2(here.top / "d" / "a", here.top / "equal")
+    away(here, "commit", "-m", "three names")
+    unseen(here.top)
+    with attached(here):
+        fill("d/e/made", 5)(here.top)
+        check_the_next(here, tmp_path)
+        fill("d/e/more", 5)(here.top)
+        again = tmp_path / "again"
+        again.mkdir()
+        check_the_next(here, again)
