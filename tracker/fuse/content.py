@@ -266,4 +266,5 @@ class ContentRequests:
             self._guard.cover(self._guard.ready(keys))
             return act(request)
 
-        return self._session.defer(request, covered)
+        slow = inode.recorder.is_saved(inode.serial)
+        return self._session.defer(request, covered, slow=slow)
