@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from ..store.errors import DriverError, NotFound, StorageError
+from ..store.errors import TreeringError
 from ..store.ids import NodeId
 from ..store.object_writer import UnstoredObjects
 from ..store.progress import SILENT
@@ -38,7 +38,7 @@ def follow_head(repository: Repository) -> None:
     root = head.root.hex()
     if attached.base == root:
         return
-    with suppress(DriverError, NotFound, StorageError, Unusable):
+    with suppress(TreeringError, Unusable):
         _follow_links(repository, attached.base, head.root)
         if follow(attached, attached.base, root):
             _settle(repository, attached, head.root)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..store.errors import Conflict, Corrupt, NotFound, storage_error
+from ..store.errors import Conflict, Corrupt, NotFound, TreeringError, storage_error
 from ..store.filesystem import filesystem_type
 from ..store.history import BRANCHES, Commit, Person, RefUpdate
 from ..store.ids import NodeId
@@ -227,21 +227,26 @@ class TreeCommit:
             message = request.message or (merging.message if merging else DEFAULT_MESSAGE)
             request = replace(request, message=message)
             self._made = record_commit(repository, request, parents, record)
-        LinkTable(repository.catalog).belongs_to(self._root.hex())
 
     def take_back(self) -> None:
-        """The ref goes back to where it was: another of the commits that belong together failed."""
-        if self._made is not None:
-            history = self._repository.history
-            branch = history.branch()
-            ref = BRANCHES + branch if branch else "HEAD"
-            before = self._head.id if self._head is not None else None
-            back = RefUpdate(ref, self._made.id, before)
+        """The ref goes back to where it was: another of the commits that belong together failed.
+        Where it cannot, that is said."""
+        if self._made is None:
+            return
+        repository, history = self._repository, self._repository.history
+        branch = history.branch()
+        ref = BRANCHES + branch if branch else "HEAD"
+        before = self._head.id if self._head is not None else None
+        back = RefUpdate(ref, self._made.id, before)
+        try:
             history.update_refs([back], self._request.committer, "commit: taken back")
-            self._repository.mark_finalized([back])
+            repository.mark_finalized([back])
+        except TreeringError as error:
+            repository.notice(f"{self._top} stays committed: {error.message}")
 
     def end(self) -> Outcome:
-        """The commit is durable."""
+        """The commit is durable, and nothing takes it back."""
+        LinkTable(self._repository.catalog).belongs_to(self._root.hex())
         self.instant.committed(self._root, problems=bool(self._built.report.problem_count))
         if self._merging is not None:
             merge_state.end(self._repository)
