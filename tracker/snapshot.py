@@ -1,4 +1,4 @@
-"""A commit: one snapshot of the work tree, from the walk to the moved ref.
+"""A commit: one snapshot of a work tree, or of several at one instant, from lock to moved ref.
 
 Order of durability: packs, block index, state of the scan, the note that the root is held whole,
 Git objects, the ref. Whatever ends it earlier leaves the refs where they were and, of what was
@@ -17,34 +17,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..store.errors import Conflict, Corrupt, NotFound, TreeringError, storage_error
-from ..store.filesystem import filesystem_type
+from ..store.errors import Conflict, Corrupt, NotFound, TreeringError
 from ..store.history import BRANCHES, Commit, Person, RefUpdate
 from ..store.ids import NodeId
 from ..store.nodes import EMPTY_FOLDER, Entry
 from ..store.object_writer import ObjectWriter
 from ..store.packfile import PackInfo
 from ..store.progress import SILENT, Progress
-from ..store.quoting import quote_path
 from ..store.repository import Repository
 from ..store.root_record import Change, RootRecord
-from ..store.trees import encode_root, load_root, lookup
+from ..store.trees import encode_root, load_root
 from . import merge_state, restore_log
-from .build import Context, Totals, TreeBuilder
 from .capture.build import Capture
 from .capture.instant import Instant, freeze_together
 from .changes import count_changes
 from .links import LinkTable
-from .live_top import live_top
 from .merge_state import Merging
 from .metadata import XattrFilter
-from .reading import MAX_THREADS, FileReader, ReaderOptions
 from .report import Report
-from .scan_state import ScanState, granularity
+from .scan_build import ScanBuild
 from .scope import EVERYTHING, Scope
-from .unrestored import Unrestored
 
-MAX_PASSES = 3
 DEFAULT_MESSAGE = "snapshot\n"
 
 
@@ -282,7 +275,7 @@ def _is_same(head: Commit | None, root: NodeId, top: Entry) -> bool:
     return head.root == root
 
 
-def _count(repository: Repository, base: Entry | None, built: _Build | Capture) -> Change:
+def _count(repository: Repository, base: Entry | None, built: ScanBuild | Capture) -> Change:
     change = Change(built.entry.files, built.totals.regions, built.totals.data)
     if base is not None:
         try:
@@ -360,110 +353,12 @@ def _built(
     writer: ObjectWriter,
     instant: Instant,
     progress: Progress,
-) -> _Build | Capture:
+) -> ScanBuild | Capture:
     """What makes the root, when it has: of the maps, or by a scan."""
-    made = instant.capture(base, writer, xattr_filter(place.repository), progress)
+    keep = xattr_filter(place.repository)
+    made = instant.capture(base, writer, keep, progress)
     if made is not None:
         return made
-    scan = _Build(*place, scope, base, writer, progress)
+    scan = ScanBuild(*place, scope, base, writer, keep, progress)
     scan.run()
     return scan
-
-
-class _Build:
-    """The passes of one build: a second one where the hard links turned out to be others than the
-    last scan's."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        top: Path,
-        scope: Scope,
-        base: Entry | None,
-        writer: ObjectWriter,
-        progress: Progress,
-    ) -> None:
-        self._repository = repository
-        self._top = top
-        self._scope = scope
-        self._base = base
-        self._writer = writer
-        self._progress = progress
-        self.report = Report()
-        self.totals = Totals()
-        self.owners: tuple[set[int], set[int]] = (set(), set())
-
-    def run(self) -> None:
-        """Make the top folder's `entry`."""
-        repository = self._repository
-        links = LinkTable(repository.catalog)
-        notes = Unrestored(repository)
-        with live_top(repository, self._top, barrier=True) as descriptor:
-            _check_scope(repository, descriptor, self._scope, self._base)
-            for number in range(1, MAX_PASSES + 1):
-                self._progress.begin("reading" if number == 1 else "linking")
-                self.entry = self._pass(descriptor, links, notes, first=number == 1)
-                if links.settle() or number == MAX_PASSES:
-                    break
-                # The next pass finds in the state, and in the store, what this one has read.
-                self._writer.flush()
-                self.save_state()
-
-    def save_state(self) -> None:
-        """Remember what the files looked like; after what was stored of them is durable."""
-        self._state.save(whole=self._scope.whole)
-
-    def _pass(self, descriptor: int, links: LinkTable, notes: Unrestored, *, first: bool) -> Entry:
-        repository = self._repository
-        state = ScanState(repository.catalog, descriptor)
-        state.begin()
-        links.begin()
-        self.report = Report()
-        threads = min(repository.threads, MAX_THREADS)
-        reader = FileReader(
-            self._writer,
-            repository.store,
-            ReaderOptions(repository.block_size, threads, xattr_filter(repository)),
-            self._progress,
-        )
-        context = Context(
-            repository.store,
-            self._writer,
-            reader,
-            state,
-            links,
-            notes,
-            self.report,
-            xattr_filter(repository),
-            self._base,
-            granularity(filesystem_type(descriptor)),
-            self._scope,
-            self._progress,
-        )
-        builder = TreeBuilder(context)
-        try:
-            entry = builder.run(descriptor)
-            reader.finish()
-        except OSError as error:
-            raise storage_error(f"reading {self._top}", error) from error
-        finally:
-            reader.close()
-        self._state = state
-        if first:
-            self.totals = builder.totals
-        self.owners = builder.owners
-        return entry
-
-
-def _check_scope(repository: Repository, top: int, scope: Scope, base: Entry | None) -> None:
-    """Each given path must exist, or have existed."""
-    for path in scope.paths:
-        try:
-            os.stat(path, dir_fd=top, follow_symlinks=False)
-        except OSError as error:
-            try:
-                if base is None:
-                    raise error
-                lookup(repository.store, base, path)
-            except (OSError, NotFound):
-                raise NotFound(f"{quote_path(path)}: {error.strerror}") from error
