@@ -18,6 +18,7 @@ from pyroaring import BitMap64
 from ..store.batches import batched
 from .block_map import TOP, BlockMap, Home, Serial
 from .map_pair import MapPair
+from .name_table import joined
 
 AT_ONCE: Final = 500
 What = Literal["new", "modified", "deleted"]
@@ -87,7 +88,7 @@ class _Changes:
             serial = self._names.at(Home(folder, name))
             what = self._what(Home(folder, name), serial, existed)
             if what is not None:
-                yield MapChange(_joined(path, name), what, serial, other=True)
+                yield MapChange(joined(path, name), what, serial, other=True)
 
     def folders(self, folders: Iterable[Serial]) -> Iterator[tuple[bytes, Serial]]:
         for folder in folders:
@@ -124,7 +125,7 @@ class _Changes:
                 if path is None or self._is_new(home.folder):
                     continue
                 if marked is None or (marked and self._lies_where_it_did(serial, home)):
-                    yield MapChange(_joined(path, home.name), "modified", serial)
+                    yield MapChange(joined(path, home.name), "modified", serial)
 
     def _is_new(self, serial: Serial) -> bool:
         """Whether an object, or a folder that it lies in, was not at its place in the base: then it
@@ -140,7 +141,3 @@ class _Changes:
                 return True
             serial = home.folder
         return False
-
-
-def _joined(folder: bytes, name: bytes) -> bytes:
-    return folder + b"/" + name if folder else name

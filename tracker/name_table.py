@@ -95,4 +95,9 @@ class NameTable:
         for home in self._homes.get(serial, ()):
             folder = self.path(home.folder)
             if folder is not None:
-                yield folder + b"/" + home.name if folder else home.name
+                yield joined(folder, home.name)
+
+
+def joined(folder: bytes, name: bytes) -> bytes:
+    """The path of a name in a folder; the top's is empty."""
+    return folder + b"/" + name if folder else name

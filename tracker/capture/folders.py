@@ -27,13 +27,14 @@ from ..block_map import TOP
 from ..fuse.control import raw
 from ..ignore import FILE_NAME, MAX_RULES, NO_RULES, IgnoreRules, read_rules
 from ..metadata import StatLike, folder_entry, read_xattrs
+from ..name_table import joined
 from ..reading import GONE as GONE_ERRORS
 from ..reading import REPLACED
 from ..scan import FOLDER_FLAGS, RESERVED
 from .files import Changed
 from .link import Held
 from .parts import OpenFolder, Own, Parts
-from .plan import Unusable, joined
+from .plan import Unusable
 from .state import FolderState
 from .window import Window, is_left_out
 from .wire import GONE, FrozenName, FrozenObject

@@ -21,8 +21,9 @@ from ..build import with_group
 from ..fuse.control import raw
 from ..links import Group, LinkTable, group_names
 from ..metadata import StatLike
+from ..name_table import joined
 from .files import Changed
-from .plan import Plan, Unusable, joined
+from .plan import Plan, Unusable
 from .wire import FrozenObject
 
 

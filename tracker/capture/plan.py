@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from ..block_map import TOP
 from ..fuse.control import raw
+from ..name_table import joined
 from .wire import FrozenName, FrozenObject
 
 
@@ -68,7 +69,3 @@ class Plan:
             serial, name = found.homes[0]
             parts.append(raw(name))
         return b"/".join(reversed(parts))
-
-
-def joined(folder: bytes, name: bytes) -> bytes:
-    return folder + b"/" + name if folder else name

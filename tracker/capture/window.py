@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from ...store.nodes import Entry
 from ..metadata import KINDS, StatLike, make_entry, special_entry
+from ..name_table import joined
 from ..reading import GONE as GONE_ERRORS
 from ..reading import REPLACED, ReadFile, Ticket
 from ..report import Report
 from ..scan import RESERVED
 from .parts import OpenFolder, Parts
-from .plan import Unusable, joined
+from .plan import Unusable
 
 
 class Window:

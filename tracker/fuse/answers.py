@@ -34,7 +34,7 @@ from ..journal import Journal
 from ..map_changes import folders_with_new_names, map_changes
 from ..map_listing import MapRow, map_rows, runs
 from .captures import Captures
-from .control import MAX_MESSAGE, Reply, raw, text
+from .control import Reply, in_parts, raw, text
 from .driver import Driver
 from .found_changes import Row
 
@@ -66,9 +66,9 @@ class Answers:
         self._ways: dict[str, Callable[[Reply], Reply | Iterator[Reply]]] = {
             "hello": lambda _: self._hello(),
             "status": lambda _: self._status(),
-            "changes": lambda _: _parts(self._changes()),
+            "changes": lambda _: in_parts(_sized(self._changes())),
             "blocks": lambda request: self._blocks(Serial(request["serial"])),
-            "maps": lambda _: _parts(map(_map_row, map_rows(self._pair))),
+            "maps": lambda _: in_parts(_sized(map(_map_row, map_rows(self._pair)))),
             "backing": self._backing,
             "found": self._found,
             "outsiders": self._has_outsiders,
@@ -194,15 +194,7 @@ def _map_row(row: MapRow) -> Reply:
     }
 
 
-def _parts(rows: Iterable[Reply]) -> Iterator[Reply]:
-    """Each with as many rows as a message takes."""
-    some: list[Reply] = []
-    size = 0
+def _sized(rows: Iterable[Reply]) -> Iterator[tuple[Reply, int]]:
     for row in rows:
-        some.append(row)
         texts = (len(value) for value in row.values() if isinstance(value, str))
-        size += ROW_SIZE + TEXT_SIZE * sum(texts)
-        if size > MAX_MESSAGE // 2:
-            yield {"rows": some}
-            some, size = [], 0
-    yield {"rows": some}
+        yield row, ROW_SIZE + TEXT_SIZE * sum(texts)

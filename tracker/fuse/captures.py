@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -36,7 +36,7 @@ from ..map_listing import runs
 from ..metadata import Attributes
 from ..saved_blocks import SavedBlocks
 from ..swap import Swap
-from .control import MAX_DESCRIPTORS, MAX_MESSAGE, Caller, Reply, raw
+from .control import MAX_DESCRIPTORS, Caller, Reply, in_parts, raw
 from .driver import Driver
 from .frozen_rows import FrozenRows
 from .held_freeze import HeldFreeze
@@ -44,7 +44,6 @@ from .held_freeze import HeldFreeze
 RUNS_AT_ONCE: Final = 10_000
 FREE_SECONDS: Final = 10.0
 ROW_SIZE, TEXT_SIZE, RUN_SIZE = 120, 6, 24
-Row = TypeVar("Row", FrozenObject, FrozenName)
 
 
 class Captures:
@@ -73,9 +72,9 @@ class Captures:
             case "open":
                 return {"pause": self._held_of(request["caller"]).open()}
             case "frozen":
-                return _in_parts(self._rows().objects())
+                return in_parts(_sized(self._rows().objects()))
             case "frozen names":
-                return _in_parts(self._rows().names())
+                return in_parts(_sized(self._rows().names()))
             case "frozen blocks":
                 return self._frozen_blocks(Serial(request["serial"]))
             case "changed names":
@@ -189,7 +188,7 @@ class Captures:
             yield {"serial": GONE, "rows": []}  # nothing in it was ever looked up
             return
         yield {"serial": folder.serial, "rows": []}
-        for part in _in_parts(self._rows().changed_since(folder.serial)):
+        for part in in_parts(_sized(self._rows().changed_since(folder.serial))):
             yield {"serial": folder.serial, **part}
 
     # -- what it was -----------------------------------------------------------------------------
@@ -254,22 +253,11 @@ def _in_memory(parts: Iterable[bytes]) -> int:
     return descriptor
 
 
-def _in_parts(rows: Iterable[Row]) -> Iterator[Reply]:
-    """Each with as many rows as a message takes."""
-    some: list[Any] = []
-    size = 0
+def _sized(rows: Iterable[FrozenObject | FrozenName]) -> Iterator[tuple[object, int]]:
     for row in rows:
-        some.append(msgspec.to_builtins(row))
-        size += _size(row)
-        if size > MAX_MESSAGE // 2:
-            yield {"rows": some}
-            some, size = [], 0
-    yield {"rows": some}
-
-
-def _size(row: FrozenObject | FrozenName) -> int:
-    """Bytes of a row in a message, at most."""
-    if isinstance(row, FrozenName):
-        return ROW_SIZE + TEXT_SIZE * len(row.name)
-    texts = sum(len(name) for _, name in row.homes) + len(row.bound or "")
-    return ROW_SIZE * (1 + len(row.homes)) + TEXT_SIZE * texts + RUN_SIZE * len(row.runs)
+        if isinstance(row, FrozenName):
+            size = ROW_SIZE + TEXT_SIZE * len(row.name)
+        else:
+            texts = sum(len(name) for _, name in row.homes) + len(row.bound or "")
+            size = ROW_SIZE * (1 + len(row.homes)) + TEXT_SIZE * texts + RUN_SIZE * len(row.runs)
+        yield msgspec.to_builtins(row), size

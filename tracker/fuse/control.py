@@ -21,7 +21,7 @@ import struct
 import threading
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -284,6 +284,19 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def in_parts(rows: Iterable[tuple[object, int]]) -> Iterator[Reply]:
+    """Replies with rows, each with its bytes at most: as many in each as a message takes."""
+    some: list[object] = []
+    total = 0
+    for row, size in rows:
+        some.append(row)
+        total += size
+        if total > MAX_MESSAGE // 2:
+            yield {"rows": some}
+            some, total = [], 0
+    yield {"rows": some}
 
 
 def receive(connection: socket.socket) -> dict[str, Any] | None:
