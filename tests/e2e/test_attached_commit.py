@@ -289,3 +289,18 @@ def test_links_that_changed_while_nobody_saw_it(here: Work, tmp_path: Path, unse
         again = tmp_path / "again"
         again.mkdir()
         check_the_next(here, again)
+
+
+def test_a_path_as_long_as_paths_may_be(here: Work, tmp_path: Path) -> None:
+    """More than a thousand folders, each in the one before: new, and then with another name."""
+    deep = here.top / "/".join(["d" + "x"] * 1200)
+    with attached(here):
+        subprocess.run(["mkdir", "-p", deep], check=True)
+        for change in (fill("f", 10), move("f", "g")):
+            change(deep)
+            copy = copied(here.top, tmp_path / "c")
+            done = away(here, "commit", "-m", "deep", "--json").json
+            assert done["pause_seconds"] is not None, "a scan made it"
+            assert done["root"] == root_of(here, copy)
+            for path in (copy, copy.with_name("c.repository")):
+                subprocess.run(["rm", "-r", path], check=True)

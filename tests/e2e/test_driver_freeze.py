@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from mounted import Mounted, mounted
+from programs import check_alive, working
 
 BLOCK = 65536
 FREEZES = 40
@@ -67,23 +67,9 @@ def tree(tmp_path: Path) -> Iterator[Mounted]:
         yield found
 
 
-@contextmanager
-def beside(tree: Mounted, *scripts: tuple[str, str]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Programs that work on the mount until the end, unless they end before."""
-    commands = [[sys.executable, "-c", script, str(tree.top), name] for script, name in scripts]
-    programs = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
-    try:
-        yield programs
-    finally:
-        for program in programs:
-            program.kill()
-            program.communicate()
-
-
-def check_alive(programs: list[subprocess.Popen[bytes]]) -> None:
-    for program in programs:
-        if program.poll() is not None:
-            raise AssertionError(program.communicate()[1])
+def commands(tree: Mounted, *scripts: tuple[str, str]) -> list[list[str]]:
+    """Of programs that work on the mount."""
+    return [[sys.executable, "-c", script, str(tree.top), name] for script, name in scripts]
 
 
 def told(tree: Mounted, name: str) -> tuple[int, int]:
@@ -95,7 +81,7 @@ def told(tree: Mounted, name: str) -> tuple[int, int]:
 def test_each_write_is_before_a_swap_or_after_it(tree: Mounted) -> None:
     names = ["a", "b", "c"]
     found: dict[str, list[int]] = {name: [] for name in names}
-    with beside(tree, (NAMES, ""), *((NUMBERS, name) for name in names)) as programs:
+    with working(commands(tree, (NAMES, ""), *((NUMBERS, name) for name in names))) as programs:
         while not all(Path(f"{tree.top}-{name}").exists() for name in names):
             time.sleep(0.01)
         time.sleep(0.2)
@@ -122,7 +108,7 @@ def test_each_write_is_before_a_swap_or_after_it(tree: Mounted) -> None:
 def test_pages_of_mappings_do_not_hang_it(tree: Mounted, others: list[str]) -> None:
     """Nor beside parked requests of which the kernel holds back pages."""
     found = []
-    with beside(tree, (MAPS, ""), *((script, "") for script in others)) as programs:
+    with working(commands(tree, (MAPS, ""), *((script, "") for script in others))) as programs:
         if not others:
             command = [*WAITS, f"--directory={tree.top}"]
             waiting = subprocess.Popen(command, stdout=subprocess.DEVNULL)

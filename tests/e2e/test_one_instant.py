@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 import stamped
 from attached_trees import attached, away, told
 from live_trees import Work
+from programs import check_alive, working
 from random_changes import copied, root_of
 from stamped_again import counts_in, instants
 from stamped_check import changes_in, instant_of
@@ -25,22 +23,12 @@ STREAMS = 13 + stamped.LANES
 SCRIPT = Path(stamped.__file__)
 
 
-@contextmanager
-def working(top: Path, logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """All kinds of programs, until the end."""
+def commands(top: Path, logs: Path) -> list[list[str]]:
+    """Of all kinds of programs."""
     logs.mkdir()
     (top / "moving" / "m0").mkdir(parents=True)
     command = [sys.executable, str(SCRIPT)]
-    programs = [
-        subprocess.Popen([*command, kind, str(top), str(logs)], cwd="/", stderr=subprocess.PIPE)
-        for kind in stamped.KINDS
-    ]
-    try:
-        yield programs
-    finally:
-        for program in programs:
-            program.kill()
-            program.communicate()
+    return [[*command, kind, str(top), str(logs)] for kind in stamped.KINDS]
 
 
 @pytest.mark.timeout(7200 if COMMITS > 100 else 300)
@@ -50,7 +38,7 @@ def test_each_commit_is_one_instant(work: Work, tmp_path: Path) -> None:
     work.commit("first")
     last, moments = 0, []
     with attached(work):
-        with working(work.top, logs) as programs:
+        with working(commands(work.top, logs)) as programs:
             time.sleep(2)
             for number in range(COMMITS):
                 begun = time.monotonic_ns()
@@ -68,8 +56,7 @@ def test_each_commit_is_one_instant(work: Work, tmp_path: Path) -> None:
                 last = begun
                 moments.append(found)
                 shutil.rmtree(restored)
-                for program in programs:
-                    assert program.poll() is None, program.communicate()[1]
+                check_alive(programs)
         streams = set().union(*moments)
         assert len(streams) == STREAMS, streams
         for name in streams:
